@@ -1,0 +1,3 @@
+"""Paranal: real-time border queries between sovereign states."""
+
+__version__ = "0.1.0"

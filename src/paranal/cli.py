@@ -1,0 +1,52 @@
+"""The ``paranal`` command: one word per part of the house, loaded only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib import import_module
+
+from paranal.messages import Refusal
+
+COMMANDS = {
+    "agreement": ("paranal.agreement.cli", "check and show the agreement and one member's view"),
+    "query": ("paranal.query.ask", "ask other countries about one person (from a post)"),
+    "source": ("paranal.query.source_cli", "import records into this country's own source"),
+    "status": ("paranal.status.cli", "state of each pair and direction, and whose side a fault is on"),
+    "line-check": ("paranal.status.line_check", "prove the line of the pairs with nothing open"),
+    "pki": ("paranal.pki.cli", "this country's certificate authority"),
+    "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
+    "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),
+    "demo": ("paranal.lab.demo", "bring up the mesh and ask three questions"),
+}
+"""Word -> (module with ``configure(parser)`` and ``run(args) -> int``, one-line help)."""
+
+EXIT_REFUSED = 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status (0 done, 2 usage, 3 refused or failed, 130 interrupted)."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="paranal", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for word, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(word, help=summary, description=summary)
+        if argv and argv[0] == word:
+            import_module(module).configure(command)
+    args = parser.parse_args(argv)
+    try:
+        status: int = import_module(COMMANDS[args.command][0]).run(args)
+    except Refusal as refusal:
+        if getattr(args, "json", None) is True:
+            sys.stdout.write(json.dumps({"refusal": refusal.as_dict()}, ensure_ascii=False) + "\n")
+        sys.stderr.write(f"{refusal}\n")
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write("paranal: interrumpido | interrupted\n")
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
