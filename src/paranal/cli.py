@@ -13,7 +13,10 @@ COMMANDS = {
     "agreement": ("paranal.agreement.cli", "check and show the agreement and one member's view"),
     "query": ("paranal.query.ask", "ask other countries about one person (from a post)"),
     "source": ("paranal.query.source_cli", "import records into this country's own source"),
-    "status": ("paranal.status.cli", "state of each pair and direction, and whose side a fault is on"),
+    "status": (
+        "paranal.status.cli",
+        "state of each pair and direction, and whose side a fault is on",
+    ),
     "line-check": ("paranal.status.line_check", "prove the line of the pairs with nothing open"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),

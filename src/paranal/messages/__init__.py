@@ -34,7 +34,7 @@ class Message:
         return self.texts[language].format_map(params)
 
 
-class Refusal(Exception):  # noqa: N818 - the house's word for "we will not do this, and why"
+class Refusal(Exception):
     """Something was refused; carries the message's code and the values that fill its text.
 
     ``str(refusal)`` is ``PAR-0101: <Spanish> | <English> (RB-006)``: Spanish first, one line.

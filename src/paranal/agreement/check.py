@@ -1,0 +1,242 @@
+"""Every reason to refuse an agreement, each with its file and line (rule IAC-001).
+
+The schema settles shapes; the checks below settle what a schema cannot see: that prefixes are
+disjoint, identities unique, and every pair declared once with both of its directions.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+
+from paranal.agreement.source import FieldPath, Source
+from paranal.messages import Refusal
+
+SMALLEST_PREFIX_LENGTH = 8
+"""A member announces at most a /8: anything wider would capture other people's addresses."""
+
+
+def problems(source: Source) -> Iterator[Refusal]:
+    """Yield every problem of the agreement; nothing when it is sound.
+
+    The checks after the schema run only when the schema holds, since they rely on the shapes.
+    """
+    schema_problems = list(_schema(source))
+    if schema_problems:
+        yield from schema_problems
+        return
+    for check in _CHECKS:
+        yield from check(source)
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    text = files(__package__).joinpath("agreement.schema.json").read_text(encoding="utf-8")
+    return Draft202012Validator(json.loads(text), format_checker=FormatChecker())
+
+
+def _schema(source: Source) -> Iterator[Refusal]:
+    errors = sorted(
+        _validator().iter_errors(source.data), key=lambda error: list(map(str, error.path))
+    )
+    for error in errors:
+        field: FieldPath = tuple(error.absolute_path)
+        name = ".".join(map(str, field)) or "agreement"
+        if error.validator == "not":
+            reason = f"{json.dumps(error.instance, ensure_ascii=False)}: forbidden character"
+        else:
+            reason = error.message
+        yield Refusal("PAR-0102", where=source.where(field), field=name, reason=reason)
+
+
+def _networks(source: Source) -> Iterator[Refusal]:
+    for code, member in source.data["members"].items():
+        base: FieldPath = ("members", code)
+        prefix = None
+        try:
+            prefix = IPv4Network(member["inner_prefix"])
+        except ValueError as error:
+            yield _unusable(source, (*base, "inner_prefix"), member["inner_prefix"], str(error))
+        if prefix is not None and (reason := _wrong_prefix(prefix)):
+            yield _unusable(source, (*base, "inner_prefix"), member["inner_prefix"], reason)
+        for field in (("wan_address",), *(("addresses", name) for name in member["addresses"])):
+            text = member[field[0]] if len(field) == 1 else member[field[0]][field[1]]
+            yield from _address(source, (*base, *field), text, prefix)
+
+
+def _address(
+    source: Source, field: FieldPath, text: str, prefix: IPv4Network | None
+) -> Iterator[Refusal]:
+    try:
+        address = IPv4Address(text)
+    except ValueError as error:
+        yield _unusable(source, field, text, str(error))
+        return
+    if (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+    ):
+        yield _unusable(source, field, text, "it is not an address that a peer can reach")
+    if prefix is None:
+        return
+    inside = address in prefix
+    if "addresses" in field and not inside:
+        yield _unusable(source, field, text, f"it lies outside the member's own prefix {prefix}")
+    if "addresses" not in field and inside:
+        yield _unusable(source, field, text, f"it lies inside the member's own prefix {prefix}")
+
+
+def _wrong_prefix(prefix: IPv4Network) -> str | None:
+    if prefix.prefixlen < SMALLEST_PREFIX_LENGTH:
+        return f"wider than /{SMALLEST_PREFIX_LENGTH}"
+    if prefix.is_loopback or prefix.is_multicast or prefix.is_link_local or prefix.is_unspecified:
+        return "not a network that a peer can reach"
+    return None
+
+
+def _unusable(source: Source, field: FieldPath, value: str, reason: str) -> Refusal:
+    name = ".".join(map(str, field))
+    return Refusal("PAR-0108", where=source.where(field), value=value, field=name, reason=reason)
+
+
+def _overlaps(source: Source) -> Iterator[Refusal]:
+    prefixes: list[tuple[str, IPv4Network]] = []
+    for code, member in source.data["members"].items():
+        try:
+            prefix = IPv4Network(member["inner_prefix"])
+        except ValueError:
+            continue  # _networks has named it
+        for other, other_prefix in prefixes:
+            if prefix.overlaps(other_prefix):
+                yield Refusal(
+                    "PAR-0104",
+                    where=source.where(("members", code, "inner_prefix")),
+                    prefix=prefix,
+                    member=code,
+                    other_prefix=other_prefix,
+                    other=other,
+                )
+        prefixes.append((code, prefix))
+
+
+def _unique(source: Source) -> Iterator[Refusal]:
+    seen: dict[str, str] = {}
+    for code, member in source.data["members"].items():
+        values = {("wan_address",): member["wan_address"]}
+        for group in ("addresses", "identities"):
+            values |= {(group, name): value for name, value in member[group].items()}
+        for field, value in values.items():
+            if value in seen:
+                yield Refusal(
+                    "PAR-0105",
+                    where=source.where(("members", code, *field)),
+                    value=value,
+                    field=".".join(field),
+                    member=code,
+                    other=seen[value],
+                )
+            seen.setdefault(value, code)
+
+
+def _domains(source: Source) -> Iterator[Refusal]:
+    for code, member in source.data["members"].items():
+        domain = f"{code}.{source.data['domain']}"
+        for name, value in member["identities"].items():
+            if not value.endswith(f".{domain}"):
+                field = ("members", code, "identities", name)
+                yield Refusal(
+                    "PAR-0110",
+                    where=source.where(field),
+                    value=value,
+                    field=f"identities.{name}",
+                    member=code,
+                    domain=domain,
+                )
+
+
+def _ports(source: Source) -> Iterator[Refusal]:
+    seen: dict[tuple[str, int], str] = {}
+    for name, service in source.data["services"].items():
+        place = (service["channel"], service["port"])
+        if place in seen:
+            yield Refusal(
+                "PAR-0112",
+                where=source.where(("services", name, "port")),
+                service=name,
+                other=seen[place],
+                port=service["port"],
+                channel=service["channel"],
+            )
+        seen.setdefault(place, name)
+
+
+def _pairs(source: Source) -> Iterator[Refusal]:
+    members = source.data["members"]
+    declared: set[tuple[str, str]] = set()
+    for index, pair in enumerate(source.data["pairs"]):
+        field: FieldPath = ("pairs", index)
+        unknown = [code for code in pair["members"] if code not in members]
+        for code in unknown:
+            known = ", ".join(members)
+            yield Refusal(
+                "PAR-0106", where=source.where((*field, "members")), member=code, members=known
+            )
+        if unknown:
+            continue
+        first, second = pair["members"]
+        if first >= second:
+            reason = "the members must be two, in alphabetical order"
+            yield _asymmetric(source, (*field, "members"), (first, second), reason)
+            continue
+        if (first, second) in declared:
+            yield _asymmetric(source, field, (first, second), "it is declared twice")
+        declared.add((first, second))
+        yield from _directions(source, field, pair)
+    for first, second in itertools.combinations(sorted(members), 2):
+        if (first, second) not in declared:
+            yield _asymmetric(source, ("pairs",), (first, second), "it is not declared")
+
+
+def _directions(source: Source, field: FieldPath, pair: dict[str, Any]) -> Iterator[Refusal]:
+    first, second = pair["members"]
+    directions = pair["directions"]
+    wanted = {f"{first}>{second}", f"{second}>{first}"}
+    if set(directions) != wanted:
+        reason = (
+            f"its directions are {', '.join(sorted(directions))}, not {', '.join(sorted(wanted))}"
+        )
+        yield _asymmetric(source, (*field, "directions"), (first, second), reason)
+        return
+    if len({frozenset(direction["services"]) for direction in directions.values()}) > 1:
+        reason = "its two directions declare different services"
+        yield _asymmetric(source, (*field, "directions"), (first, second), reason)
+    for name, direction in directions.items():
+        for service, status in direction["services"].items():
+            place = source.where((*field, "directions", name, "services", service))
+            if service not in source.data["services"]:
+                yield Refusal("PAR-0111", where=place, service=service)
+            if status in ("live", "trial") and "legal" not in direction:
+                yield Refusal("PAR-0109", where=place, direction=name, service=service)
+
+
+def _asymmetric(source: Source, field: FieldPath, pair: tuple[str, str], reason: str) -> Refusal:
+    return Refusal("PAR-0107", where=source.where(field), pair="-".join(pair), reason=reason)
+
+
+_CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (
+    _networks,
+    _overlaps,
+    _unique,
+    _domains,
+    _ports,
+    _pairs,
+)

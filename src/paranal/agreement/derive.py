@@ -1,0 +1,137 @@
+"""Pure functions from the agreement to one member's half of it: the view.
+
+The shape of a view is fixed in ``docs/architecture.md``. Nothing about a peer is typed twice:
+roles, the query server and the audit read the same view.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paranal.agreement.load import Agreement, canonical_digest
+from paranal.messages import Refusal
+
+STATUSES = ("live", "trial", "suspended", "pending")
+"""Every status, in rising strictness.
+
+``pending`` is the strictest: what was never in service cannot be suspended, and must not be
+mistaken for something that an officer should see as missing.
+"""
+
+CHANNELS = ("operational", "strategic")
+"""The two CHILD_SAs of a pair."""
+
+
+def is_open(status: str) -> bool:
+    """Tell whether traffic of this status passes at all (live, or trial for test identities)."""
+    return status in ("live", "trial")
+
+
+def effective(*statuses: str) -> str:
+    """Return the strictest of the statuses (both members', the direction's and the service's)."""
+    return max(statuses, key=STATUSES.index)
+
+
+def direction_status(agreement: Agreement, asker: str, answerer: str, service: str) -> str:
+    """Return the effective status of one direction and service; undeclared counts as pending."""
+    document = agreement.document
+    pair = _pair(agreement, asker, answerer)
+    declared = pair["directions"][f"{asker}>{answerer}"]["services"].get(service, "pending")
+    return effective(
+        agreement.members[asker]["status"],
+        agreement.members[answerer]["status"],
+        document["services"][service]["status"],
+        declared,
+    )
+
+
+def member_view(agreement: Agreement, code: str) -> dict[str, Any]:
+    """Return what member ``code`` needs to know, as plain JSON data (shape: docs/architecture.md).
+
+    Raises ``Refusal`` PAR-0106 when ``code`` is not a member.
+    """
+    document = agreement.document
+    if code not in agreement.members:
+        known = ", ".join(agreement.members)
+        raise Refusal("PAR-0106", where=str(agreement.path), member=code, members=known)
+    peers = [_peer(agreement, code, peer) for peer in sorted(agreement.members) if peer != code]
+    head = {key: document[key] for key in ("schema", "alliance", "domain", "epoch", "catalogue")}
+    return {
+        **head,
+        "digest": agreement.digest,
+        "services": document["services"],
+        "member": _member(agreement, code),
+        "peers": peers,
+    }
+
+
+def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
+    members = sorted((one, other))
+    pair: dict[str, Any] = next(
+        pair for pair in agreement.document["pairs"] if pair["members"] == members
+    )
+    return pair
+
+
+def _member(agreement: Agreement, code: str) -> dict[str, Any]:
+    domain = f"{code}.{agreement.document['domain']}"
+    return {"code": code, "domain": domain, **agreement.members[code]}
+
+
+def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
+    services = agreement.document["services"]
+    asks = {name: direction_status(agreement, code, peer, name) for name in services}
+    answers = {name: direction_status(agreement, peer, code, name) for name in services}
+    channels = sorted(
+        {
+            service["channel"]
+            for name, service in services.items()
+            if is_open(asks[name]) or is_open(answers[name])
+        }
+    )
+    first, second = sorted((code, peer))
+    pair = {
+        "name": f"{first}-{second}",
+        "crypto_profile": _pair(agreement, code, peer)["crypto_profile"],
+        "initiator": first,
+        "initiates": code == first,
+        "channels": channels,
+        "line_check": not channels,
+        "parity": _parity(agreement, first, second),
+    }
+    return {
+        **_member(agreement, peer),
+        "pair": pair,
+        "asks": asks,
+        "answers": answers,
+        "ask_names": _server_names(agreement, asker=code, answerer=peer),
+        "answer_names": _server_names(agreement, asker=peer, answerer=code),
+    }
+
+
+def _server_names(agreement: Agreement, asker: str, answerer: str) -> dict[str, str]:
+    """Return the TLS server name that ``asker`` calls ``answerer`` by, per channel.
+
+    A name of its own per asker lets the answerer choose, before the handshake ends, the one CA
+    that may vouch for the caller: trust is pinned, never pooled (RFC 6066 section 3 for SNI).
+    """
+    identities = agreement.members[answerer]["identities"]
+    return {channel: f"{asker}.{identities[channel]}" for channel in CHANNELS}
+
+
+def _parity(agreement: Agreement, first: str, second: str) -> str:
+    """Digest all that both ends of a pair must agree on, the same from either end."""
+    shared = ("wan_address", "addresses", "identities", "data_plane", "status")
+    document = agreement.document
+    return canonical_digest(
+        {
+            "domain": document["domain"],
+            "catalogue": document["catalogue"],
+            "services": document["services"],
+            "members": {
+                code: {key: agreement.members[code][key] for key in shared}
+                for code in (first, second)
+            },
+            "pair": _pair(agreement, first, second),
+        }
+    )

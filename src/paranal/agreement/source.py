@@ -1,0 +1,95 @@
+"""A YAML file with the line of every value, so that a refusal can name where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paranal.messages import Refusal
+
+FieldPath = tuple[str | int, ...]
+"""Keys and indices from the root of the document to one value."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as the agreement means it: dates stay text, and only true and false are booleans.
+
+    YAML 1.1 reads the country code ``no`` as false and ``2018-03-01`` as an object; YAML 1.2
+    (section 10.3, core schema) does neither.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
+        first: [
+            (tag, pattern)
+            for tag, pattern in resolvers
+            if not tag.endswith((":timestamp", ":bool"))
+        ]
+        for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """One YAML document: its plain data and the line (from 1) of every value in it."""
+
+    path: Path
+    data: Any
+    lines: dict[FieldPath, int]
+
+    def where(self, field: FieldPath) -> str:
+        """Return ``FILE:LINE`` of ``field``, or of its nearest parent that stands in the file."""
+        while field not in self.lines and field:
+            field = field[:-1]
+        return f"{self.path}:{self.lines.get(field, 1)}"
+
+
+def read(path: Path) -> Source:
+    """Read one YAML file.
+
+    Raises ``Refusal`` PAR-0113 (cannot be opened), PAR-0101 (not YAML) or PAR-0103 (a key twice).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Refusal("PAR-0113", where=str(path), reason=reason) from error
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            lines = dict(_lines(node, (), path)) if node else {}
+            data = loader.construct_document(node) if node else None  # type: ignore[no-untyped-call]
+        finally:
+            loader.dispose()  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise Refusal("PAR-0101", where=f"{path}:{line}", reason=reason) from error
+    return Source(path, data, lines)
+
+
+def _lines(node: yaml.Node, field: FieldPath, path: Path) -> Iterator[tuple[FieldPath, int]]:
+    """Yield (path, line) for ``node`` and all below it; refuse a key that stands twice."""
+    yield field, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*field, index), path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise Refusal("PAR-0103", where=f"{path}:{key.start_mark.line + 1}", key=name)
+            seen.add(name)
+            yield from _lines(value, (*field, name), path)
+            # a block value starts a line below its key; the key is where a reader looks
+            yield (*field, name), key.start_mark.line + 1
