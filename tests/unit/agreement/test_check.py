@@ -1,0 +1,182 @@
+"""Wrong agreements are refused with file, line and reason before anything is rendered (IAC-001)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from paranal.agreement import load
+from paranal.messages import Refusal
+
+REPOSITORY = Path(__file__).parents[3]
+SHIPPED = REPOSITORY / "agreement" / "pacific-alliance.yml"
+
+Edit = Callable[[str], str]
+
+
+def refusal(tmp_path: Path, text: str) -> Refusal:
+    path = tmp_path / "agreement.yml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(Refusal) as caught:
+        load(path)
+    return caught.value
+
+
+def line_of(text: str, needle: str) -> int:
+    return next(n for n, line in enumerate(text.splitlines(), 1) if needle in line)
+
+
+def replaced(old: str, new: str, count: int = -1) -> Edit:
+    def edit(text: str) -> str:
+        assert old in text, f"the shipped agreement has no {old!r}"
+        return text.replace(old, new, count)
+
+    return edit
+
+
+@pytest.mark.parametrize("name", ["pacific-alliance.yml", "all-live.yml"])
+def test_shipped_agreements_are_sound(name: str) -> None:
+    agreement = load(REPOSITORY / "agreement" / name)
+    assert sorted(agreement.members) == ["cl", "co", "mx", "pe"]
+
+
+@pytest.mark.req("R12")
+@pytest.mark.parametrize(
+    ("edit", "code", "needle"),
+    [
+        pytest.param(
+            replaced("inner_prefix: 10.51.0.0/16", "inner_prefix: 10.48.0.0/12"),
+            "PAR-0104",
+            "10.48.0.0/12",
+            id="overlapping-prefixes",
+        ),
+        pytest.param(
+            replaced("ike: gw.pe.paranal.example", "ike: gw.mx.paranal.example"),
+            "PAR-0105",
+            None,
+            id="duplicate-identity",
+        ),
+        pytest.param(
+            replaced("operational: q.pe.paranal.example", "operational: q.pe.paranal.example.org"),
+            "PAR-0110",
+            "paranal.example.org",
+            id="identity-outside-own-domain",
+        ),
+        pytest.param(
+            replaced("members: [mx, pe]", "members: [mx, ve]"),
+            "PAR-0106",
+            "members: [mx, ve]",
+            id="unknown-member",
+        ),
+        pytest.param(
+            replaced("      pe>mx:", "      pe>co:"), "PAR-0107", "mx>pe", id="wrong-direction"
+        ),
+        pytest.param(
+            replaced("members: [mx, pe]", "members: [pe, mx]"),
+            "PAR-0107",
+            "members: [pe, mx]",
+            id="pair-out-of-order",
+        ),
+        pytest.param(
+            replaced("members: [mx, pe]", "members: [co, pe]"), "PAR-0107", None, id="pair-twice"
+        ),
+        pytest.param(
+            replaced("inner_prefix: 10.51.0.0/16", "inner_prefix: 0.0.0.0/0"),
+            "PAR-0108",
+            "0.0.0.0/0",
+            id="everything-as-prefix",
+        ),
+        pytest.param(
+            replaced("inner_prefix: 10.51.0.0/16", "inner_prefix: 10.51.0.1/16"),
+            "PAR-0108",
+            "10.51.0.1/16",
+            id="host-bits",
+        ),
+        pytest.param(
+            replaced("wan_address: 203.0.113.34", "wan_address: 127.0.0.1"),
+            "PAR-0108",
+            "127.0.0.1",
+            id="loopback-wan",
+        ),
+        pytest.param(
+            replaced("wan_address: 203.0.113.34", "wan_address: 10.51.0.9"),
+            "PAR-0108",
+            "10.51.0.9",
+            id="wan-inside-inner",
+        ),
+        pytest.param(
+            replaced("operator: Migración Colombia", 'operator: "Migración } Colombia"'),
+            "PAR-0102",
+            "Migración }",
+            id="brace-in-name",
+        ),
+        pytest.param(
+            replaced("operator: Migración Colombia", 'operator: "Migración Colombia\\n"'),
+            "PAR-0102",
+            "Migración Colombia",
+            id="newline-in-name",
+        ),
+        pytest.param(
+            replaced("ike: gw.pe.paranal.example", 'ike: "gw.pe.paranal.example\\n"'),
+            "PAR-0102",
+            "gw.pe",
+            id="newline-in-identity",
+        ),
+        pytest.param(
+            replaced("epoch: 1", "epoch: 1\nepoch: 2"), "PAR-0103", "epoch: 2", id="key-twice"
+        ),
+        pytest.param(replaced("epoch: 1", "epoch: one"), "PAR-0102", "epoch: one", id="wrong-type"),
+        pytest.param(replaced("epoch: 1", "epoch: 1\nhub: pe"), "PAR-0102", None, id="unknown-key"),
+        pytest.param(replaced("epoch: 1", "epoch: [1"), "PAR-0101", None, id="not-yaml"),
+        pytest.param(
+            replaced("{person: live, document", "{persons: live, document"),
+            "PAR-0111",
+            "persons: live",
+            id="unknown-service",
+        ),
+        pytest.param(
+            replaced("port: 7446", "port: +7445"), "PAR-0112", "port: +7445", id="port-twice"
+        ),
+        pytest.param(
+            replaced("date: 2018-03-01", "date: 2018-13-01", 1),
+            "PAR-0102",
+            "2018-13-01",
+            id="impossible-date",
+        ),
+    ],
+)
+def test_refusal_names_code_and_line(
+    tmp_path: Path, edit: Edit, code: str, needle: str | None
+) -> None:
+    text = edit(SHIPPED.read_text(encoding="utf-8"))
+    refused = refusal(tmp_path, text)
+    assert refused.code == code, str(refused)
+    where = refused.params["where"]
+    assert where.startswith(str(tmp_path / "agreement.yml:"))
+    if needle is not None:
+        line = int(where.rsplit(":", 1)[1])
+        wanted = line_of(text, needle)
+        assert abs(line - wanted) <= 1, f"{where}, but {needle!r} stands on line {wanted}"
+
+
+def test_open_direction_needs_a_legal_instrument(tmp_path: Path) -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    legal = next(
+        line for line in text.splitlines(keepends=True) if line.lstrip().startswith("legal:")
+    )
+    assert refusal(tmp_path, text.replace(legal, "", 1)).code == "PAR-0109"
+
+
+def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(Refusal) as caught:
+        load(tmp_path / "none.yml")
+    assert caught.value.code == "PAR-0113"
+    assert "none.yml" in str(caught.value)
+
+
+def test_country_code_no_stays_text(tmp_path: Path) -> None:
+    """YAML 1.1 reads the code of Norway as false; the agreement must not."""
+    text = SHIPPED.read_text(encoding="utf-8").replace("epoch: 1", "epoch: no")
+    assert "'no' is not of type 'integer'" in str(refusal(tmp_path, text))
