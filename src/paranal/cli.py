@@ -29,7 +29,10 @@ EXIT_REFUSED = 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit status (0 done, 2 usage, 3 refused or failed, 130 interrupted)."""
+    """Run one command and return its exit status.
+
+    0 done, 2 wrong usage, 3 refused or failed, 130 interrupted; a command may add its own.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="paranal", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

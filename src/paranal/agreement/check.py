@@ -43,10 +43,7 @@ def _validator() -> Draft202012Validator:
 
 
 def _schema(source: Source) -> Iterator[Refusal]:
-    errors = sorted(
-        _validator().iter_errors(source.data), key=lambda error: list(map(str, error.path))
-    )
-    for error in errors:
+    for error in _validator().iter_errors(source.data):
         field: FieldPath = tuple(error.absolute_path)
         name = ".".join(map(str, field)) or "agreement"
         if error.validator == "not":
@@ -79,12 +76,7 @@ def _address(
     except ValueError as error:
         yield _unusable(source, field, text, str(error))
         return
-    if (
-        address.is_unspecified
-        or address.is_loopback
-        or address.is_multicast
-        or address.is_link_local
-    ):
+    if not _reachable(address):
         yield _unusable(source, field, text, "it is not an address that a peer can reach")
     if prefix is None:
         return
@@ -98,9 +90,15 @@ def _address(
 def _wrong_prefix(prefix: IPv4Network) -> str | None:
     if prefix.prefixlen < SMALLEST_PREFIX_LENGTH:
         return f"wider than /{SMALLEST_PREFIX_LENGTH}"
-    if prefix.is_loopback or prefix.is_multicast or prefix.is_link_local or prefix.is_unspecified:
+    if not _reachable(prefix):
         return "not a network that a peer can reach"
     return None
+
+
+def _reachable(place: IPv4Address | IPv4Network) -> bool:
+    return not (
+        place.is_unspecified or place.is_loopback or place.is_multicast or place.is_link_local
+    )
 
 
 def _unusable(source: Source, field: FieldPath, value: str, reason: str) -> Refusal:
@@ -131,7 +129,7 @@ def _overlaps(source: Source) -> Iterator[Refusal]:
 def _unique(source: Source) -> Iterator[Refusal]:
     seen: dict[str, str] = {}
     for code, member in source.data["members"].items():
-        values = {("wan_address",): member["wan_address"]}
+        values: dict[FieldPath, str] = {("wan_address",): member["wan_address"]}
         for group in ("addresses", "identities"):
             values |= {(group, name): value for name, value in member[group].items()}
         for field, value in values.items():
@@ -140,7 +138,7 @@ def _unique(source: Source) -> Iterator[Refusal]:
                     "PAR-0105",
                     where=source.where(("members", code, *field)),
                     value=value,
-                    field=".".join(field),
+                    field=".".join(map(str, field)),
                     member=code,
                     other=seen[value],
                 )

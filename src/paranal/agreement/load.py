@@ -40,7 +40,7 @@ def canonical_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def load(path: Path | str) -> Agreement:
     """Read and check one agreement.
 
-    Raises ``paranal.messages.Refusal`` (PAR-01xx) with the first problem found, naming file and line.
+    Raises ``paranal.messages.Refusal`` (PAR-01xx) with the first problem, naming file and line.
     """
     source = read(Path(path))
     for problem in problems(source):

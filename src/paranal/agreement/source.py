@@ -66,9 +66,9 @@ def read(path: Path) -> Source:
         try:
             node = loader.get_single_node()
             lines = dict(_lines(node, (), path)) if node else {}
-            data = loader.construct_document(node) if node else None  # type: ignore[no-untyped-call]
+            data = loader.construct_document(node) if node else None
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

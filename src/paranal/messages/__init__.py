@@ -20,7 +20,7 @@ LANGUAGES = ("es", "en")
 
 @dataclass(frozen=True)
 class Message:
-    """One entry of the catalogue: a code, its text in each language, and its runbook's file stem."""
+    """One entry of the catalogue: its code, its text in each language, its runbook's stem."""
 
     code: str
     texts: dict[str, str]
