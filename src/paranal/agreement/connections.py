@@ -1,0 +1,209 @@
+"""Pure functions from one member's view to the IKE connections that its gateway must hold.
+
+One dict describes a connection; the swanctl file (``to_swanctl``) and the VICI message
+(``to_vici``) are both made from it, so that what is declared and what is loaded have one source.
+Why a generation is named by its content: ``docs/adr/0002-connection-generations-by-content.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+from paranal.agreement.crypto import PROFILES, CryptoProfile
+
+Section = Mapping[str, Any]
+"""A swanctl section: key -> text, list of texts, or a further section."""
+
+CA_DIRECTORY = "/etc/swanctl/x509ca"
+"""Where swanctl looks for the files that ``cacerts`` names."""
+
+DPD_SECONDS = 5
+OVER_SECONDS = 900
+RAND_SECONDS = 600
+REPLAY_WINDOW = 128
+LIFE_BYTES = 100 * 10**9
+LIFE_PACKETS = 2**31
+"""Well under 2^32: without ESN the sequence number must never run out (IKE-015)."""
+
+# The responder's clock is slower, so that the initiator always renews first and the two ends do
+# not renew the same SA at once. Every sum stays under eight hours (IKE-014), children under one.
+_IKE_REKEY = {True: 7_200, False: 9_000}
+_IKE_REAUTH = {True: 21_600, False: 25_200}
+_CHILD_REKEY = {True: 3_000, False: 3_180}
+_CHILD_LIFE = 3_600
+_CHILD_RAND = 120
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+class Connection(TypedDict):
+    """One IKE connection of this member's gateway."""
+
+    name: str
+    """``pe-co-g1a2b3c4d`` (a generation of the pair) or ``pe-co-line`` (a line check)."""
+    peer: str
+    """Member code of the far end."""
+    stem: str
+    """``pe-co``: what all generations of one pair have in common."""
+    line: bool
+    """True when nothing is open: loaded only so that the line can be proved."""
+    initiates: bool
+    """True when this end starts and heals the connection."""
+    channels: list[str]
+    """The CHILD_SAs, sorted; empty for a line check."""
+    crypto_profile: str
+    digest: str
+    """SHA-256 (hex) over the configuration and the peer's pinned root."""
+    config: dict[str, Any]
+    """The swanctl section itself."""
+
+
+def connections(view: Mapping[str, Any], anchors: Mapping[str, str]) -> list[Connection]:
+    """Return every connection of this member, in the order of its peers' codes.
+
+    ``view`` is ``member_view``'s. ``anchors`` gives each peer's pinned root as a digest (hex):
+    a root that changes under its file name is a new generation too. Raises ``KeyError`` for a
+    peer without an anchor.
+    """
+    return [_connection(view["member"], peer, anchors[peer["code"]]) for peer in view["peers"]]
+
+
+def to_swanctl(connection: Connection, depth: int = 1) -> str:
+    """Return the connection as a section of ``swanctl.conf``, indented ``depth`` steps.
+
+    Every value is quoted. Raises ``ValueError`` for a name or value that could leave its place.
+    """
+    return "\n".join(_swanctl_lines(connection["name"], connection["config"], depth))
+
+
+def to_vici(connection: Connection, read: Callable[[str], bytes]) -> dict[str, Any]:
+    """Return the VICI ``load-conn`` message: the same section, certificates as their bytes.
+
+    ``read`` returns the content of one file of ``CA_DIRECTORY``; swanctl does the same step when
+    it loads the file, because charon itself takes no file names.
+    """
+    remote = dict(connection["config"]["remote"])
+    remote["cacerts"] = [read(name) for name in remote["cacerts"]]
+    return {connection["name"]: {**connection["config"], "remote": remote}}
+
+
+def _connection(member: Mapping[str, Any], peer: Mapping[str, Any], anchor: str) -> Connection:
+    pair = peer["pair"]
+    stem = f"{member['code']}-{peer['code']}"
+    config = _config(member, peer)
+    canonical = json.dumps({"config": config, "anchor": anchor}, sort_keys=True)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    return {
+        "name": f"{stem}-line" if pair["line_check"] else f"{stem}-g{digest[:8]}",
+        "peer": peer["code"],
+        "stem": stem,
+        "line": pair["line_check"],
+        "initiates": pair["initiates"],
+        "channels": list(pair["channels"]),
+        "crypto_profile": pair["crypto_profile"],
+        "digest": digest,
+        "config": config,
+    }
+
+
+def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any]:
+    pair, profile = peer["pair"], PROFILES[peer["pair"]["crypto_profile"]]
+    initiates = pair["initiates"]
+    config: dict[str, Any] = {
+        "version": "2",
+        "local_addrs": [member["wan_address"]],
+        "remote_addrs": [peer["wan_address"]],
+        "proposals": [profile.ike],
+        # Every CHILD_SA has a key exchange of its own from the first; see IKE-013.
+        "childless": "force",
+        "unique": "replace",
+        "mobike": "no",
+        "fragmentation": "yes",
+        "send_cert": "always",
+        "send_certreq": "yes",
+        "dpd_delay": f"{DPD_SECONDS}s",
+        # A line check must end and tell; a pair in service is never given up.
+        "keyingtries": "1" if pair["line_check"] else "0",
+        "rekey_time": f"{_IKE_REKEY[initiates]}s",
+        "reauth_time": f"{_IKE_REAUTH[initiates]}s",
+        "over_time": f"{OVER_SECONDS}s",
+        "rand_time": f"{RAND_SECONDS}s",
+        # Never `certs`: charon would go on sending a leaf that was named when the SA was born.
+        "local": {"auth": "pubkey", "id": member["identities"]["ike"]},
+        "remote": {
+            "auth": profile.trust_chain,
+            "id": peer["identities"]["ike"],
+            "cacerts": [f"{peer['code']}-root.pem"],
+            "revocation": "strict",
+        },
+    }
+    if profile.ppk:
+        config |= {"ppk_id": f"{pair['name']}.ppk", "ppk_required": "yes"}
+    if pair["channels"]:
+        config["children"] = {
+            channel: _child(channel, member, peer, profile) for channel in pair["channels"]
+        }
+    return config
+
+
+def _child(
+    channel: str, member: Mapping[str, Any], peer: Mapping[str, Any], profile: CryptoProfile
+) -> dict[str, Any]:
+    """Describe one CHILD_SA.
+
+    Its selectors are the two service addresses, any protocol: a selector of one port would keep
+    the ICMP errors that path MTU discovery needs out of the tunnel. nft narrows it to the ports.
+    """
+    initiates = peer["pair"]["initiates"]
+    esn = {member["data_plane"], peer["data_plane"]} == {"kernel"}
+    return {
+        "esp_proposals": [profile.esp_proposal(esn=esn)],
+        "local_ts": [f"{member['addresses'][channel]}/32"],
+        "remote_ts": [f"{peer['addresses'][channel]}/32"],
+        "mode": "tunnel",
+        "policies": "yes",
+        "ipcomp": "no",
+        "sha256_96": "no",
+        "hw_offload": "no",
+        "replay_window": str(REPLAY_WINDOW),
+        "rekey_time": f"{_CHILD_REKEY[initiates]}s",
+        "life_time": f"{_CHILD_LIFE}s",
+        "rand_time": f"{_CHILD_RAND}s",
+        "rekey_bytes": str(LIFE_BYTES * 9 // 10),
+        "life_bytes": str(LIFE_BYTES),
+        "rand_bytes": str(LIFE_BYTES // 100),
+        "rekey_packets": str(LIFE_PACKETS // 2),
+        "life_packets": str(LIFE_PACKETS),
+        "rand_packets": str(LIFE_PACKETS // 100),
+        # One end starts and heals; two would leave duplicate SAs for good.
+        "start_action": "trap|start" if initiates else "trap",
+        "close_action": "start" if initiates else "trap",
+        "dpd_action": "restart" if initiates else "trap",
+    }
+
+
+def _swanctl_lines(name: str, section: Section, depth: int) -> list[str]:
+    if not _NAME.match(name):
+        raise ValueError(f"not a swanctl section or key name: {name!r}")
+    indent = "  " * depth
+    lines = [f"{indent}{name} {{"]
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            lines += _swanctl_lines(key, value, depth + 1)
+        else:
+            lines.append(f"{indent}  {key} = {_swanctl_value(value)}")
+    return [*lines, f"{indent}}}"]
+
+
+def _swanctl_value(value: str | Sequence[str]) -> str:
+    """Quote a value; a list is joined by commas, so no element may hold one."""
+    items = [value] if isinstance(value, str) else list(value)
+    for item in items:
+        if not item or not item.isprintable() or "," in item:
+            raise ValueError(f"not a swanctl value: {item!r}")
+    joined = ", ".join(items).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{joined}"'
