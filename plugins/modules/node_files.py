@@ -144,3 +144,51 @@ services: {type: list, returned: always, description: "What was done to services
 validators: {type: list, returned: always, description: "One {command, result: ok|not run, reason} for each validator that had work."}
 recovered: {type: str, returned: always, description: "What was done about an interrupted run, or an empty string."}
 """
+
+from pathlib import Path
+from typing import NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+# Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
+from ..module_utils.paranal_files import Application  # noqa: TID252
+from ..module_utils.paranal_node import Node, Refused, require_lock  # noqa: TID252
+from ..module_utils.paranal_tree import decode_payload  # noqa: TID252
+
+
+def main() -> NoReturn:
+    """Read the request the action plugin packed, apply it, and report."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "owner": {"type": "str", "required": True},
+            "payload": {"type": "str", "required": True, "no_log": True},
+            "session": {"type": "str", "default": ""},
+            "root": {"type": "path", "default": "/"},
+        },
+        supports_check_mode=True,
+    )
+    node = Node(Path(module.params["root"]))
+    try:
+        if not module.check_mode:
+            require_lock(node, module.params["session"])
+        request = decode_payload(module.params["payload"])
+        report = Application(node, module.params["owner"], request).apply(check=module.check_mode)
+    except Refused as refused:
+        module.fail_json(**refused.as_result())
+    result = {
+        "changed": report.changed,
+        "created": report.plan.created,
+        "replaced": report.plan.replaced,
+        "removed": report.plan.removed,
+        "activated": report.activated,
+        "services": report.services,
+        "validators": report.validators,
+        "recovered": report.recovered,
+    }
+    if module._diff:
+        result["diff"] = report.diff
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -87,3 +87,116 @@ probe:
   returned: open
 checks: {type: list, returned: close, description: "One {name, result: ok|failed|not run, reason} for each check."}
 """
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+# Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
+from ..module_utils.paranal_checks import run_checks  # noqa: TID252
+from ..module_utils.paranal_node import (  # noqa: TID252
+    Node,
+    Refused,
+    append_history,
+    clock,
+    collect_changes,
+    read_json,
+    release_lock,
+    run_command,
+    take_lock,
+)
+from ..module_utils.paranal_probe import (  # noqa: TID252
+    probe_host,
+    probe_owners,
+    probe_packages,
+    probe_units,
+)
+
+# A further part of the house adds its own line: a name, and a function of the member's view that
+# returns plain data, never fails, and says {"absent": reason} where its tool is missing.
+PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
+    "owners": lambda node, view: probe_owners(node),
+    "packages": lambda node, view: probe_packages(run_command),
+    "units": lambda node, view: probe_units(run_command),
+    "host": lambda node, view: probe_host(node, run_command),
+}
+
+
+def open_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Take the lock, unless only checking, and probe. Raises PAR-0301 when another run holds it."""
+    taken = ""
+    if not check:
+        taken = take_lock(
+            node, params["session"], params["lease_seconds"], params["take_over"] or ""
+        )
+    probe = {name: prober(node, params["view"]) for name, prober in PROBERS.items()}
+    return {"probe": probe, "taken_over": taken}
+
+
+def close_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Verify, write the history when something changed or failed, and give the node back.
+
+    Raises PAR-0317 when the node does not answer as it should; the lock is released all the same.
+    """
+    checks = params["checks"] or []
+    if check:
+        unrun = {"result": "not run", "reason": "check mode", "fix": ""}
+        return {"checks": [{"name": item["name"], **unrun} for item in checks]}
+    results = run_checks(checks, run_command)
+    failed = [item for item in results if item["result"] == "failed"]
+    reason = "; ".join(f"{item['name']}: {item['reason']}" for item in failed)
+    write_history(node, params["session"], reason)
+    release_lock(node, params["session"]["id"])
+    if failed:
+        fix = "; ".join(sorted({item["fix"] for item in failed if item["fix"]}))
+        raise Refused("PAR-0317", reason=reason, fix=fix or "RB-007-aplicacion-rechazada")
+    return {"checks": results}
+
+
+def abort_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
+    """Write the failed task to the history and give the node back, if this run still holds it."""
+    held = None if check else read_json(node.state / "lock")
+    if held is not None and held["id"] == params["session"]["id"]:
+        write_history(node, params["session"], params["reason"] or "failed")
+        release_lock(node, params["session"]["id"])
+    return {}
+
+
+def write_history(node: Node, session: dict[str, Any], reason: str) -> None:
+    """Append what this run changed and how it ended; a run without effect leaves no entry."""
+    changes = collect_changes(node)
+    if changes or reason:
+        result = "failed" if reason else "applied"
+        outcome = {"result": result, "reason": reason, "changes": changes}
+        append_history(node, {"when": clock(time.time()), **session, **outcome})
+
+
+def main() -> NoReturn:
+    """Do one phase."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "phase": {"type": "str", "required": True, "choices": ["open", "close", "abort"]},
+            "session": {"type": "dict", "required": True},
+            "view": {"type": "dict", "default": {}},
+            "checks": {"type": "list", "elements": "dict", "default": []},
+            "reason": {"type": "str", "default": ""},
+            "take_over": {"type": "str", "default": ""},
+            "lease_seconds": {"type": "int", "default": 900},
+            "root": {"type": "path", "default": "/"},
+        },
+        supports_check_mode=True,
+    )
+    phases = {"open": open_node, "close": close_node, "abort": abort_node}
+    node = Node(Path(module.params["root"]))
+    try:
+        result = phases[module.params["phase"]](node, module.params, check=module.check_mode)
+    except Refused as refused:
+        module.fail_json(**refused.as_result())
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

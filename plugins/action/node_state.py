@@ -1,0 +1,181 @@
+"""The controller's half of ``node_state``: check the agreement, name the run, gather the checks.
+
+The module documents the options. A bad agreement is refused here, before any node is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from paranal.agreement import load, member_view
+from paranal.messages import Refusal
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHECK: dict[str, Any] = {
+    "name": None,
+    "argv": None,
+    "exit": 0,
+    "expect": "",
+    "refuse": "",
+    "seconds": 10,
+    "fix": "",
+}
+LEASE_SECONDS = 900
+
+
+class ActionModule(ActionBase):
+    """Open, expect, close, abort: the frame around every change of a node."""
+
+    _VALID_ARGS = frozenset(
+        {"phase", "agreement", "member", "take_over", "lease_seconds", "checks", "root"}
+    )
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Do the controller's part of one phase, then the node's, in one module run at most."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        phases = {
+            "open": self._open,
+            "expect": self._expect,
+            "close": self._close,
+            "abort": self._abort,
+        }
+        phase = self._task.args.get("phase")
+        if phase not in phases:
+            known = ", ".join(phases)
+            msg = str(Refusal("PAR-0315", option="phase", key=phase, known=known))
+            return {**result, "failed": True, "msg": msg}
+        try:
+            return {**result, **phases[phase](variables)}
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": str(refusal)}
+
+    def _open(self, variables: dict[str, Any]) -> dict[str, Any]:
+        agreement = load(Path(self._task.args["agreement"]))
+        view = member_view(agreement, self._member(variables))
+        session = {
+            **this_run(),
+            "agreement_digest": view["digest"],
+            "epoch": view["epoch"],
+        }
+        arguments = {
+            "session": session,
+            "view": view,
+            "take_over": self._task.args.get("take_over") or "",
+            "lease_seconds": int(self._task.args.get("lease_seconds") or LEASE_SECONDS),
+        }
+        answer = self._call("open", arguments, variables)
+        holder = answer.get("refusal", {}).get("params", {})
+        if holder.get("controller") == session["controller"] and not alive(holder["run"]):
+            # The holder ran here and is gone: nobody else can know that, and nobody has to wait.
+            answer = self._call("open", {**arguments, "take_over": holder["run"]}, variables)
+        return self._spoken({**answer, "session": session, "view": view})
+
+    def _expect(self, variables: dict[str, Any]) -> dict[str, Any]:
+        role = self._task._role.get_name() if self._task._role else "playbook"
+        checks = [{**CHECK, **item} for item in self._task.args.get("checks") or []]
+        for item in checks:
+            wrong = [key for key, value in item.items() if key not in CHECK or value is None]
+            if wrong:
+                known = ", ".join(CHECK)
+                raise Refusal("PAR-0315", option="checks", key=wrong[0], known=known)
+        return {"ansible_facts": {"node_checks": {**expected(variables), role: checks}}}
+
+    def _close(self, variables: dict[str, Any]) -> dict[str, Any]:
+        session = self._session(variables)
+        if session is None:
+            raise Refusal("PAR-0302", holder="nobody")
+        checks = [item for items in expected(variables).values() for item in items]
+        return self._spoken(self._call("close", {"session": session, "checks": checks}, variables))
+
+    def _abort(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Give the node back and fail: a rescued play must not look like a good one."""
+        task = variables.get("ansible_failed_task") or {}
+        failure = variables.get("ansible_failed_result") or {}
+        name = str(task.get("name") or task.get("action") or "?")
+        reason = str(failure.get("msg") or failure)
+        session = self._session(variables)
+        if session is not None:
+            self._call("abort", {"session": session, "reason": f"{name}: {reason}"}, variables)
+        raise Refusal("PAR-0318", member=self._member(variables), task=name, reason=reason)
+
+    def _member(self, variables: dict[str, Any]) -> str:
+        return str(self._task.args.get("member") or variables["inventory_hostname"])
+
+    def _session(self, variables: dict[str, Any]) -> dict[str, Any] | None:
+        opened = variables.get("node_session") or {}
+        return None if opened.get("failed") else opened.get("session")
+
+    def _call(
+        self, phase: str, arguments: dict[str, Any], variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        arguments = {**arguments, "phase": phase, "root": self._task.args.get("root", "/")}
+        answer: dict[str, Any] = self._execute_module(
+            "node_state", module_args=arguments, task_vars=variables
+        )
+        return answer
+
+    def _spoken(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer with a refusal of the module in the catalogue's words."""
+        refusal = answer.pop("refusal", None)
+        if refusal:
+            answer["msg"] = str(Refusal(refusal["code"], **refusal["params"]))
+        return answer
+
+
+def expected(variables: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Return the checks that roles registered so far in this run, by role."""
+    return dict(variables.get("ansible_facts", {}).get("node_checks", {}))
+
+
+def this_run() -> dict[str, Any]:
+    """Return who runs what: ``{id, operator, controller, commit, dirty}``, the same in every task.
+
+    A task runs in a fork of ``ansible-playbook``: the parent's number and start time name the run.
+    """
+    controller = platform.node()
+    parent = os.getppid()
+    return {
+        "id": f"{controller}-{parent}-{started(parent)}",
+        "operator": os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid()),
+        "controller": controller,
+        **revision(),
+    }
+
+
+def started(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot, an empty string when gone."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    # The second field is the program's name in parentheses and may hold spaces; time is the 22nd.
+    return status.rpartition(")")[2].split()[19]
+
+
+def alive(run: str) -> bool:
+    """Say whether the run that this controller named ``run`` is still going."""
+    _, pid, start = run.rsplit("-", 2)
+    return started(int(pid)) == start
+
+
+def revision() -> dict[str, Any]:
+    """Return the repository's commit and whether the tree differs from it."""
+    status = subprocess.run(  # noqa: S603 - a fixed command on our own tree
+        ["git", "-C", str(REPOSITORY), "status", "--porcelain=v2", "--branch"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = status.stdout.splitlines()
+    heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
+    dirty = any(not line.startswith(("#", "?")) for line in lines)
+    return {"commit": heads[0] if heads else "", "dirty": dirty}

@@ -1,0 +1,96 @@
+"""What a node holds, read in one go: owned files, packages, units, the host itself.
+
+A prober returns plain data, says ``{"absent": reason}`` where a tool is missing, and never fails a
+run: judging what is missing is the business of the roles.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import pwd
+from typing import Any
+
+from .paranal_node import Node, Refused, Run, read_json
+from .paranal_tree import facts_of, observe
+
+
+def probe_owners(node: Node) -> dict[str, Any]:
+    """Return, for every manifest, what stands at its paths now and what a run left undone."""
+    owners = {}
+    for file in sorted((node.state / "owned").glob("*.json")):
+        manifest = read_json(file)
+        journal = node.state / "generations" / file.stem / "journal.json"
+        owners[file.stem] = {
+            "entries": {path: _facts(node, path) for path in sorted(manifest["entries"])},
+            "pending": manifest["pending"],
+            "interrupted": journal.exists(),
+        }
+    return owners
+
+
+def _facts(node: Node, path: str) -> dict[str, str] | None:
+    try:
+        return facts_of(observe(node, path))
+    except Refused:
+        return {"kind": "other"}
+
+
+def probe_packages(run: Run) -> dict[str, str]:
+    """Return the version of every installed Debian package."""
+    listing = run(
+        ["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n"], 60
+    )
+    if listing.status != 0:
+        return {"absent": listing.tail}
+    rows = [line.split("\t") for line in listing.out.splitlines()]
+    return {name: version for status, name, version in rows if status.startswith("ii")}
+
+
+def probe_units(run: Run) -> dict[str, Any]:
+    """Return ``{unit: {"active", "enabled"}}`` of everything systemd has loaded or could load."""
+    files = run(["systemctl", "list-unit-files", "--output=json"], 60)
+    loaded = run(["systemctl", "list-units", "--all", "--output=json"], 60)
+    if files.status != 0 or loaded.status != 0:
+        return {"absent": files.tail if files.status != 0 else loaded.tail}
+    units = {
+        item["unit_file"]: {"active": "inactive", "enabled": item["state"]}
+        for item in json.loads(files.out)
+    }
+    for item in json.loads(loaded.out):
+        known = units.get(item["unit"], {"enabled": ""})
+        units[item["unit"]] = {**known, "active": item["active"]}
+    return units
+
+
+def probe_host(node: Node, run: Run) -> dict[str, Any]:
+    """Return what a preflight asks: system, Python, room, interfaces, accounts."""
+    room = os.statvfs(node.real("/var"))
+    container = node.real("/run/systemd/container")
+    return {
+        "os": _os_release(node),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "container": container.read_text().strip() if container.exists() else "",
+        "free_mib": room.f_bavail * room.f_frsize // 2**20,
+        "interfaces": _interfaces(run),
+        "accounts": sorted(entry.pw_name for entry in pwd.getpwall()),
+    }
+
+
+def _os_release(node: Node) -> dict[str, str]:
+    text = node.real("/etc/os-release").read_text(encoding="utf-8")
+    pairs = [line.split("=", 1) for line in text.splitlines() if "=" in line]
+    return {key.lower(): value.strip('"') for key, value in pairs}
+
+
+def _interfaces(run: Run) -> dict[str, list[str]]:
+    """Return the addresses, as ``10.51.0.1/16``, of every interface."""
+    listing = run(["ip", "-json", "address", "show"], 30)
+    if listing.status != 0:
+        return {}
+    return {
+        link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
+        for link in json.loads(listing.out)
+    }
