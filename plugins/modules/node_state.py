@@ -6,12 +6,17 @@ DOCUMENTATION = r"""
 module: node_state
 short_description: The two module runs that frame every change of a node
 description:
-  - Role C(node) calls it; other roles only use C(phase=expect) and read C(node_view) and C(node_probe).
-  - C(open) checks the agreement on the controller, derives the member's view, takes the node's lock and probes the node. Register
+  - Role C(node) calls it; other roles only use C(phase=expect) and read C(node_view) and
+    C(node_probe).
+  - C(open) checks the agreement on the controller, derives the member's view, takes the node's
+    lock and probes the node. Register
     its result as C(node_session). In check mode it takes no lock and writes nothing.
-  - C(expect) runs on the controller only (no module run); it adds checks that C(close) will run on the node, all in one go.
-  - C(close) runs those checks, appends to the history when something changed or failed, and releases the lock.
-  - C(abort) is for a C(rescue); it writes the failed task to the history, releases the lock, and fails.
+  - C(expect) runs on the controller only (no module run); it adds checks that C(close) will run
+    on the node, all in one go.
+  - C(close) runs those checks, appends to the history when something changed or failed, and
+    releases the lock.
+  - C(abort) is for a C(rescue); it writes the failed task to the history, releases the lock, and
+    fails.
 options:
   phase:
     description: What to do.
@@ -25,10 +30,12 @@ options:
     description: The member whose node this is. Default the inventory's host name.
     type: str
   take_over:
-    description: The run whose lock is taken over by decision of the operator, as the refusal PAR-0301 names it.
+    description: "The run whose lock is taken over by decision of the operator, as the refusal
+        PAR-0301 names it."
     type: str
   lease_seconds:
-    description: How long a lock holds without a sign of life. Every module run of the same run renews it.
+    description: How long a lock holds without a sign of life. Every module run of the same run
+        renews it.
     type: int
     default: 900
   checks:
@@ -37,25 +44,28 @@ options:
     elements: dict
     suboptions:
       name: {type: str, required: true, description: "What is checked, in words an operator knows."}
-      argv: {type: list, elements: str, required: true, description: The command.}
+      argv: {type: list, elements: str, required: true, description: "The command."}
       exit: {type: int, description: "Expected exit status, default 0."}
-      expect: {type: str, description: A regular expression that the standard output must contain (re.search, multi-line).}
-      refuse: {type: str, description: A regular expression that the standard output must not contain.}
+      expect: {type: str, description: "A regular expression that the standard output must contain
+          (re.search, multi-line)."}
+      refuse: {type: str, description: "A regular expression that the standard output must not
+          contain."}
       seconds: {type: int, description: "Tried again until it holds or these are over. Default 10."}
       fix: {type: str, description: "What to do when it fails: a runbook or a sentence."}
   session:
-    description: The run's identity and the operator, filled in by the action plugin.
+    description: "The run's identity and the operator, filled in by the action plugin."
     type: dict
   view:
-    description: The member's view, filled in by the action plugin.
+    description: "The member's view, filled in by the action plugin."
     type: dict
   root:
     description: Where the node's C(/) is; for tests and images only.
     type: path
     default: /
 attributes:
-  check_mode: {support: full, description: No lock is taken, nothing is written, checks are not run.}
-  diff_mode: {support: none, description: It changes nothing that an operator owns.}
+  check_mode: {support: full, description: "No lock is taken, nothing is written, checks are not
+      run."}
+  diff_mode: {support: none, description: "It changes nothing that an operator owns."}
 """
 
 EXAMPLES = r"""
@@ -76,16 +86,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-session: {type: dict, returned: open, description: "{id, operator, controller, commit, dirty, agreement_digest, epoch}."}
-view: {type: dict, returned: open, description: The member's view (docs/architecture.md).}
+session: {type: dict, returned: open, description: "{id, operator, controller, commit, dirty,
+    agreement_digest, epoch}."}
+view: {type: dict, returned: open, description: "The member's view (docs/architecture.md)."}
 probe:
-  description: >-
-    What the node holds: {"owners": {OWNER: {"entries": {PATH: {kind, sha256, mode, owner, group} or null}, "pending": [PATH], "interrupted": bool}},
-    "packages": {NAME: version}, "units": {NAME: {"active", "enabled"}}, "host": {os, python, disk, interfaces, accounts, container},
-    and one key for each prober: "tunnels", "firewall", "certificates"}. A missing tool is {"absent": reason}, never an error.
+  description:
+    - What the node holds, one key for each prober; a missing tool is {"absent" - reason}.
+    - 'C(owners): {OWNER: {"entries": {PATH: {kind, sha256, mode, owner, group} or null},
+      "pending": [PATH], "interrupted": bool}}.'
+    - 'C(packages): {NAME: version}. C(units): {NAME: {"active", "enabled"}}.'
+    - 'C(host): {os, python, kernel, container, free_mib, interfaces, accounts}.'
+    - Further keys are those of PROBERS in the module.
   type: dict
   returned: open
-checks: {type: list, returned: close, description: "One {name, result: ok|failed|not run, reason} for each check."}
+checks: {type: list, returned: close, description: "One {name, result: ok|failed|not run, reason}
+    for each check."}
 """
 
 import time
