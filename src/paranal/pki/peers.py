@@ -1,0 +1,222 @@
+"""What members publish to each other, checked before it is trusted, and where a node keeps it.
+
+``PUBLISHED/{ca/CC-{root,issuing}.pem,crl/CC-{root,issuing}.crl}`` is all that one member gives to
+the others (``CertificateAuthority.publish``). ``read`` takes one member's four files and refuses
+what does not hold together; ``trust_files`` lays them out for charon and for HAProxy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from paranal.messages import Refusal
+from paranal.pki.certificates import crl_number, is_issued_by, key_type
+from paranal.pki.storage import write_atomic
+
+SWANCTL = "/etc/swanctl"
+HASH_OCTETS_AT_LEAST = 32
+HAPROXY = "/etc/haproxy/paranal"
+TRUST_RECORD = "/etc/paranal/trust.json"
+"""``{MEMBER: {root, issuing: {"number", "sha256"}}}``: what a node trusts, to probe and audit."""
+
+
+@dataclass(frozen=True)
+class PublicAuthority:
+    """One member's public half: two certificates and their two revocation lists."""
+
+    member: str
+    root: x509.Certificate
+    issuing: x509.Certificate
+    root_crl: x509.CertificateRevocationList
+    issuing_crl: x509.CertificateRevocationList
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The lists' numbers by ``root`` and ``issuing``."""
+        return {"root": crl_number(self.root_crl), "issuing": crl_number(self.issuing_crl)}
+
+    @property
+    def crl_end(self) -> datetime:
+        """When the first of the two lists ends; after it every new handshake is refused."""
+        ends = (self.root_crl.next_update_utc, self.issuing_crl.next_update_utc)
+        return min(end for end in ends if end is not None)
+
+
+def read(published: Path, member: str, domain: str) -> PublicAuthority:
+    """Return ``member``'s published authority, checked.
+
+    Refuses (PAR-0418) a missing or unreadable file and (PAR-0419) one that does not belong: a
+    chain or list with a wrong signature, a key that is not P-384, a CA that is not limited to
+    ``domain`` by a critical permitted name constraint, an issuing CA its root withdrew.
+    """
+    root = _load(published / f"ca/{member}-root.pem", x509.load_pem_x509_certificate, member)
+    issuing = _load(published / f"ca/{member}-issuing.pem", x509.load_pem_x509_certificate, member)
+    root_crl = _load(published / f"crl/{member}-root.crl", x509.load_pem_x509_crl, member)
+    issuing_crl = _load(published / f"crl/{member}-issuing.crl", x509.load_pem_x509_crl, member)
+    authority = PublicAuthority(member, root, issuing, root_crl, issuing_crl)
+    for path, fault in _faults(authority, domain):
+        if fault:
+            es, en = fault
+            raise Refusal("PAR-0419", path=published / path, member=member, es=es, en=en)
+    return authority
+
+
+def accept(received: Path, published: Path, member: str, domain: str, now: datetime) -> list[str]:
+    """Take ``member``'s newly received files into ``published``; return those that changed.
+
+    ``received`` is laid out like ``published``. Besides what ``read`` checks, refuses lists that
+    are older than those we hold (PAR-0420, a replay) or already over (PAR-0421).
+    """
+    new = read(received, member, domain)
+    if (published / f"ca/{member}-root.pem").exists():
+        refuse_older(new, read(published, member, domain).numbers)
+    if new.crl_end <= now:
+        raise Refusal("PAR-0421", member=member, end=new.crl_end)
+    changed = []
+    for relative in public_files(member):
+        content = (received / relative).read_bytes()
+        target = published / relative
+        if not target.exists() or target.read_bytes() != content:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(target, content, 0o644)
+            changed.append(relative)
+    return changed
+
+
+def public_files(member: str) -> tuple[str, ...]:
+    """Return the four files a member publishes, relative to the published directory."""
+    return tuple(
+        f"{folder}/{member}-{name}.{suffix}"
+        for folder, suffix in (("ca", "pem"), ("crl", "crl"))
+        for name in ("root", "issuing")
+    )
+
+
+def refuse_older(authority: PublicAuthority, held: Mapping[str, int]) -> None:
+    """Refuse (PAR-0420) lists whose number is below one that was trusted before."""
+    for name, number in authority.numbers.items():
+        if number < held.get(name, 0):
+            raise Refusal(
+                "PAR-0420", member=authority.member, list=name, number=number, held=held[name]
+            )
+
+
+def trusted_members(consumer: str, view: Mapping[str, Any]) -> dict[str, str]:
+    """Return the members a node trusts in ``consumer``, each with its domain, ourselves first.
+
+    charon trusts every member: a pair with nothing open still proves its line. HAProxy trusts only
+    who has an operational direction open, because TLS is one of the layers that close a direction.
+    """
+    peers = view["peers"]
+    if consumer == "haproxy":
+        peers = [peer for peer in peers if "operational" in peer["pair"]["channels"]]
+    return {member["code"]: member["domain"] for member in (view["member"], *peers)}
+
+
+def trust_files(consumer: str, authorities: Sequence[PublicAuthority]) -> dict[str, str]:
+    """Return target path -> content of the trust that ``swanctl`` or ``haproxy`` keeps."""
+    if consumer == "haproxy":
+        return {path: text for one in authorities for path, text in _for_haproxy(one).items()}
+    files = {path: text for one in authorities for path, text in _for_swanctl(one).items()}
+    record = {one.member: _record(one) for one in authorities}
+    files[TRUST_RECORD] = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    return files
+
+
+def _for_swanctl(one: PublicAuthority) -> dict[str, str]:
+    return {
+        f"{SWANCTL}/x509ca/{one.member}-root.pem": _pem(one.root),
+        f"{SWANCTL}/x509ca/{one.member}-issuing.pem": _pem(one.issuing),
+        f"{SWANCTL}/x509crl/{one.member}-root.crl": _pem(one.root_crl),
+        f"{SWANCTL}/x509crl/{one.member}-issuing.crl": _pem(one.issuing_crl),
+    }
+
+
+def _for_haproxy(one: PublicAuthority) -> dict[str, str]:
+    return {
+        f"{HAPROXY}/{one.member}-ca.pem": _pem(one.root) + _pem(one.issuing),
+        f"{HAPROXY}/{one.member}.crl": _pem(one.root_crl) + _pem(one.issuing_crl),
+    }
+
+
+def _record(one: PublicAuthority) -> dict[str, dict[str, object]]:
+    pairs = {"root": one.root, "issuing": one.issuing}
+    return {
+        name: {
+            "number": one.numbers[name],
+            "sha256": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+        }
+        for name, certificate in pairs.items()
+    }
+
+
+def _pem(thing: x509.Certificate | x509.CertificateRevocationList) -> str:
+    return thing.public_bytes(Encoding.PEM).decode("ascii")
+
+
+def _load(path: Path, loader: Any, member: str) -> Any:  # noqa: ANN401 - certificate or list
+    try:
+        return loader(path.read_bytes())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Refusal("PAR-0418", path=path, member=member, reason=reason) from None
+
+
+Fault = tuple[str, str] | None
+
+
+def _faults(one: PublicAuthority, domain: str) -> list[tuple[str, Fault]]:
+    """Return each file with what is wrong with it, or None (Spanish, English)."""
+    ca, crl = f"ca/{one.member}", f"crl/{one.member}"
+    chain = ("su firma no es de la raíz", "its signature is not the root's")
+    signature = ("su firma no es de su autoridad", "its signature is not its authority's")
+    withdrawn = ("la raíz la revocó", "the root revoked it")
+    serial = one.issuing.serial_number
+    revoked = one.root_crl.get_revoked_certificate_by_serial_number(serial) is not None
+    return [
+        (f"{ca}-root.pem", None if is_issued_by(one.root, one.root) else chain),
+        (f"{ca}-root.pem", _ca_fault(one.root, domain)),
+        (f"{ca}-issuing.pem", None if is_issued_by(one.issuing, one.root) else chain),
+        (f"{ca}-issuing.pem", _ca_fault(one.issuing, domain)),
+        (f"{crl}-root.crl", None if _is_list_of(one.root_crl, one.root) else signature),
+        (f"{crl}-issuing.crl", None if _is_list_of(one.issuing_crl, one.issuing) else signature),
+        (f"{ca}-issuing.pem", withdrawn if revoked else None),
+    ]
+
+
+def _ca_fault(certificate: x509.Certificate, domain: str) -> Fault:
+    """Return why a peer's certificate is no CA of ``domain`` alone."""
+    if key_type(certificate.public_key()) != "P-384":
+        return "su clave no es P-384", "its key is not P-384"
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is None or algorithm.digest_size < HASH_OCTETS_AT_LEAST:
+        return "su firma usa un resumen débil", "its signature uses a weak hash"
+    try:
+        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        limits = certificate.extensions.get_extension_for_class(x509.NameConstraints)
+    except (x509.ExtensionNotFound, ValueError):
+        return "no es una CA limitada por nombres", "it is not a name-constrained CA"
+    if not (basic.value.ca and basic.critical):
+        return "no es una CA", "it is not a CA"
+    permitted = limits.value.permitted_subtrees or []
+    if not limits.critical or list(permitted) != [x509.DNSName(domain)]:
+        return f"no está limitada a {domain}", f"it is not limited to {domain}"
+    return None
+
+
+def _is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or crl.issuer != issuer.subject:
+        return False
+    has_number = any(isinstance(one.value, x509.CRLNumber) for one in crl.extensions)
+    return has_number and crl.next_update_utc is not None and crl.is_signature_valid(key)
