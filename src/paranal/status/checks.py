@@ -1,0 +1,312 @@
+"""The single questions of a diagnosis: each looks at one kind of fact and yields its reasons.
+
+Pure functions ``(facts, direction) -> reasons``; no reason means that this fact stands in nobody's
+way. Order within ``CHECKS`` is causal: our own half first, because it can explain all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from paranal.status.facts import (
+    Charon,
+    Child,
+    Direction,
+    Exchange,
+    Facts,
+    Ike,
+    Reach,
+    Tunnel,
+    Unseen,
+)
+from paranal.status.verdict import Reason, Side
+
+FRESH = timedelta(hours=24)
+"""How long a good query goes on proving a direction: a quiet night is not a fault, a week is."""
+
+STILL_FAILING = timedelta(minutes=15)
+"""How long a failed query speaks of the present."""
+
+SERVED_BY = {"person": {"asks": "paranal-national.service", "answers": "paranal-alliance.service"}}
+"""Service -> way -> the unit that carries it; a service without units is judged by its tunnel."""
+
+SHARED_UNITS = ("haproxy.service", "postgresql@17-main.service")
+
+LEAVES = {"asks": ("ike", "national", "asker"), "answers": ("ike", "operational")}
+"""Way -> our own leaves that it stands on."""
+
+TRACES = {
+    Ike.NO_REPLY: ("PAR-0613", Side.LINE),
+    Ike.NOT_SENT: ("PAR-0614", Side.OURS),
+    Ike.THEY_REFUSED_US: ("PAR-0615", Side.PAIR),
+    Ike.NO_PROPOSAL: ("PAR-0616", Side.PAIR),
+    Ike.WE_DO_NOT_TRUST: ("PAR-0617", Side.PAIR),
+    Ike.THEIRS_INVALID: ("PAR-0618", Side.THEIRS),
+    Ike.OURS_MISSING: ("PAR-0619", Side.OURS),
+    Ike.SELECTORS: ("PAR-0620", Side.PAIR),
+}
+"""What the log says of a pair that is down -> the message and the side."""
+
+REACHES = {
+    Reach.TCP_REFUSED: ("PAR-0630", Side.THEIRS),
+    Reach.TCP_TIMEOUT: ("PAR-0631", Side.LINE),
+    Reach.NO_ROUTE: ("PAR-0632", Side.OURS),
+    Reach.TLS_REFUSED: ("PAR-0633", Side.PAIR),
+    Reach.TLS_UNTRUSTED: ("PAR-0634", Side.PAIR),
+    Reach.HTTP_FAILED: ("PAR-0635", Side.THEIRS),
+}
+"""What a try of the peer's service came to -> the message and the side."""
+
+FAILED = {
+    "TIMEOUT": ("PAR-0638", Side.THEIRS),
+    "UNAVAILABLE": ("PAR-0639", Side.THEIRS),
+    "NOT_AUTHORISED": ("PAR-0641", Side.PAIR),
+}
+"""How our last question ended -> the message and the side, once our half and the tunnel are good.
+
+``REFUSED`` is missing on purpose: a refused question proves that the other end works.
+"""
+
+Check = Callable[[Facts, Direction], Iterator[Reason]]
+
+
+HALF_UNSEEN = "PAR-0640"
+"""The code that says that a part of our own half could not be looked at."""
+
+
+def unseen(fact: Unseen, code: str = HALF_UNSEEN) -> Reason:
+    """Return the reason that says that something could not be looked at."""
+    return doubt(code, {"source": fact.source, "reason": fact.reason})
+
+
+def doubt(code: str, params: dict[str, str]) -> Reason:
+    """Return a reason that is no fault: something that was not seen to be right."""
+    return Reason(code, Side.UNKNOWN, params, fault=False)
+
+
+def unread(fact: Unseen) -> Reason:
+    """Return the reason that says that a record of the past could not be read."""
+    return unseen(fact, "PAR-0642")
+
+
+def tunnel_of(facts: Facts, peer: str, address: str) -> Tunnel | Unseen | None:
+    """Return the pair's best IKE_SA, None when charon has none.
+
+    During make-before-break there are two: an established one speaks for the pair, and of those
+    the one with most children in place.
+    """
+    if isinstance(facts.charon, Unseen):
+        return facts.charon
+    mine = [
+        tunnel
+        for tunnel in facts.charon.tunnels
+        if tunnel.peer_identity == peer or tunnel.peer_address == address
+    ]
+    ranked = sorted(mine, key=lambda sa: (sa.established, len(installed(sa)), -sa.age_seconds))
+    return ranked[-1] if ranked else None
+
+
+def installed(tunnel: Tunnel) -> tuple[Child, ...]:
+    """Return the children that carry traffic now."""
+    return tuple(child for child in tunnel.children if child.state in ("INSTALLED", "REKEYED"))
+
+
+def direction_tunnel(facts: Facts, direction: Direction) -> Tunnel | Unseen | None:
+    """Return the IKE_SA under a direction (see ``tunnel_of``)."""
+    peer = direction.peer
+    return tunnel_of(facts, peer["identities"]["ike"], peer["wan_address"])
+
+
+def charon(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Is our IKE daemon up, with this peer loaded, on the declared data plane?"""
+    if isinstance(facts.charon, Unseen):
+        yield unseen(facts.charon)
+        return
+    if not facts.charon.running:
+        yield Reason("PAR-0601", Side.OURS)
+        return
+    peer = direction.peer
+    if peer["identities"]["ike"] not in facts.charon.loaded:
+        yield Reason("PAR-0602", Side.OURS, {"peer": peer["code"]})
+    declared = facts.view["member"]["data_plane"]
+    if facts.charon.data_plane != declared:
+        params = {"declared": declared, "running": facts.charon.data_plane}
+        yield Reason("PAR-0623", Side.OURS, params)
+
+
+def firewall(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Does our firewall stand, dropping by default, with exactly the open directions open?"""
+    if isinstance(facts.firewall, Unseen):
+        yield unseen(facts.firewall)
+    elif not (facts.firewall.present and facts.firewall.drops):
+        yield Reason("PAR-0603", Side.OURS)
+    elif direction.open and direction.flow not in facts.firewall.flows:
+        yield Reason("PAR-0604", Side.OURS, _named(facts, direction))
+    elif not direction.open and direction.flow in facts.firewall.flows:
+        yield Reason("PAR-0605", Side.OURS, _named(facts, direction))
+
+
+def certificates(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Are all our own leaves that this way needs there and valid now?"""
+    if isinstance(facts.certificates, Unseen):
+        yield unseen(facts.certificates)
+        return
+    held = {leaf.name: leaf for leaf in facts.certificates}
+    for name in LEAVES[direction.way] if direction.service in SERVED_BY else ("ike",):
+        leaf = held.get(name)
+        if leaf is None:
+            yield Reason("PAR-0606", Side.OURS, {"name": name})
+        elif not leaf.not_before <= facts.now < leaf.not_after:
+            params = {"path": leaf.path, "until": _day(leaf.not_after)}
+            yield Reason("PAR-0607", Side.OURS, params)
+
+
+def crls(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Are both CRLs of both countries here and current? (Strict revocation refuses otherwise.)"""
+    if isinstance(facts.crls, Unseen):
+        yield unseen(facts.crls)
+        return
+    held = {(crl.country, crl.authority): crl for crl in facts.crls}
+    us, peer = facts.view["member"]["code"], direction.peer["code"]
+    for country, side in ((us, Side.OURS), (peer, Side.THEIRS)):
+        for authority in ("root", "issuing"):
+            crl = held.get((country, authority))
+            if crl is None:
+                yield Reason("PAR-0608", Side.OURS, {"country": country, "authority": authority})
+            elif facts.now >= crl.next_update:
+                until = _day(crl.next_update)
+                params = {"country": country, "authority": authority, "until": until}
+                yield Reason("PAR-0609", side, params)
+
+
+def services(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Do our own proxy, database and service run, and listen where the agreement says?"""
+    units = SERVED_BY.get(direction.service)
+    if units is None:
+        yield doubt("PAR-0636", {"service": direction.service})
+        return
+    if isinstance(facts.services, Unseen):
+        yield unseen(facts.services)
+        return
+    for unit in (*SHARED_UNITS, units[direction.way]):
+        found = facts.services.units.get(unit, "absent")
+        if found not in ("active", "reloading"):
+            code = "PAR-0611" if unit.startswith("postgresql") else "PAR-0610"
+            yield Reason(code, Side.OURS, {"unit": unit, "found": found})
+    if units[direction.way] not in facts.services.healthy:
+        yield Reason("PAR-0625", Side.OURS, {"unit": units[direction.way]})
+    address = facts.view["member"]["addresses"][direction.channel]
+    if direction.way == "answers" and (address, direction.port) not in facts.services.listening:
+        yield Reason("PAR-0612", Side.OURS, {"address": address, "port": direction.port})
+
+
+def tunnel(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Is the pair's tunnel up with this direction's child, and if not, what does the log tell?"""
+    if not _down(facts, direction) or not _running(facts.charon):
+        return  # it is up, or ``charon`` has told why nobody can know
+    if isinstance(facts.traces, Unseen):
+        yield unread(facts.traces)
+    traces = {} if isinstance(facts.traces, Unseen) else facts.traces
+    trace = traces.get(direction.peer["code"])
+    code, side = TRACES[trace] if trace else _untraced(facts, direction)
+    yield Reason(code, side, _named(facts, direction))
+
+
+def _untraced(facts: Facts, direction: Direction) -> tuple[str, Side]:
+    found = direction_tunnel(facts, direction)
+    half_up = isinstance(found, Tunnel) and found.established
+    return ("PAR-0622" if half_up else "PAR-0621", Side.UNKNOWN)
+
+
+def reached(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """What did the active try of the peer's service come to (only where we ask)?
+
+    It says nothing more when the tunnel is known to be down.
+    """
+    reach = facts.reached.get((direction.peer["code"], direction.service))
+    if direction.way == "answers" or reach in (None, Reach.ANSWERED) or _down(facts, direction):
+        return
+    code, side = REACHES[reach]
+    if not (reach is Reach.NO_ROUTE and isinstance(facts.charon, Unseen)):
+        yield Reason(code, side, _named(facts, direction))
+
+
+def exchange(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """What do our own past questions prove (a direction in which we answer needs no such proof)?
+
+    A probe that was answered is later than any of them and settles it.
+    """
+    if direction.way == "answers" or direction.service not in SERVED_BY:
+        return
+    if _down(facts, direction):
+        return
+    if (direction.peer["code"], direction.service) in facts.reached:
+        return
+    if isinstance(facts.exchange, Unseen):
+        yield unread(facts.exchange)
+        return
+    last = facts.exchange.get(direction.flow, Exchange(None))
+    if last.outcome in FAILED and last.last_at and facts.now - last.last_at <= STILL_FAILING:
+        code, side = FAILED[last.outcome]
+        yield Reason(code, side, {**_named(facts, direction), "at": _minute(last.last_at)})
+    elif not (last.last_good and facts.now - last.last_good <= FRESH):
+        yield doubt("PAR-0637", _named(facts, direction))
+
+
+CHECKS: tuple[Check, ...] = (
+    charon,
+    firewall,
+    certificates,
+    crls,
+    services,
+    tunnel,
+    reached,
+    exchange,
+)
+
+
+def closed(facts: Facts, direction: Direction) -> Iterator[Reason]:
+    """Is a direction that the agreement closes closed here (firewall rule, tunnel)?
+
+    Not being able to look is a reason here too: a closed door is not taken on trust.
+    """
+    yield from firewall(facts, direction)
+    if isinstance(facts.charon, Unseen):
+        yield unseen(facts.charon)
+        return
+    channel_closed = direction.channel not in direction.peer["pair"]["channels"]
+    if channel_closed and not _down(facts, direction):
+        params = {**_named(facts, direction), "channel": direction.channel}
+        yield Reason("PAR-0624", Side.OURS, params)
+
+
+def _down(facts: Facts, direction: Direction) -> bool:
+    """Tell whether charon was seen without the child that carries this direction."""
+    found = direction_tunnel(facts, direction)
+    if isinstance(found, Unseen):
+        return False
+    return not found or direction.channel not in {child.name for child in installed(found)}
+
+
+def _running(found: Charon | Unseen) -> bool:
+    return isinstance(found, Charon) and found.running
+
+
+def _named(facts: Facts, direction: Direction) -> dict[str, str]:
+    us, peer = facts.view["member"]["code"], direction.peer["code"]
+    asker, answerer = (us, peer) if direction.way == "asks" else (peer, us)
+    return {
+        "peer": peer,
+        "direction": f"{asker}>{answerer}",
+        "service": direction.service,
+        "parity": direction.peer["pair"]["parity"][:16],
+    }
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _minute(moment: datetime) -> str:
+    return moment.strftime("%H:%M UTC")

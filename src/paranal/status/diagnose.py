@@ -1,0 +1,146 @@
+"""Judge a gateway's facts: a total, pure function from ``Facts`` to one status per pair.
+
+Rules of judgement, in this order: a fault of our own half explains everything behind it; a fault
+further out is only placed there when our half was seen whole, else its side is unknown; nothing
+wrong but something unseen is ``unknown``, never ``good``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from paranal.status import checks
+from paranal.status.facts import Certificate, Direction, Facts, LineCheck, Unseen, directions
+from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
+
+LINE_CHECK_EVERY = timedelta(hours=26)
+"""A line check older than this has missed its daily turn."""
+
+
+def diagnose(facts: Facts) -> list[PairStatus]:
+    """Return one status per pair of the view's member, in the view's order."""
+    return [_pair(facts, peer) for peer in facts.view["peers"]]
+
+
+def exit_code(pairs: Iterable[PairStatus]) -> int:
+    """Return 0 all good, 1 something is broken, 2 nothing broken but something not seen."""
+    states = {direction.state for pair in pairs for direction in pair.directions}
+    if State.BROKEN in states:
+        return 1
+    return 2 if State.UNKNOWN in states else 0
+
+
+def warnings(facts: Facts) -> list[Reason]:
+    """Return what is not wrong yet: our own leaves and every CRL with a third of life left."""
+    found: list[Reason] = []
+    leaves: tuple[Certificate, ...] = ()
+    if not isinstance(facts.certificates, Unseen):
+        leaves = facts.certificates
+    for leaf in leaves:
+        left = leaf.not_after - facts.now
+        if timedelta(0) < left <= (leaf.not_after - leaf.not_before) / 3:
+            found.append(Reason("PAR-0650", Side.OURS, {"path": leaf.path, "days": left.days}))
+    us = facts.view["member"]["code"]
+    for crl in () if isinstance(facts.crls, Unseen) else facts.crls:
+        left = crl.next_update - facts.now
+        if timedelta(0) < left <= (crl.next_update - crl.this_update) / 3:
+            side = Side.OURS if crl.country == us else Side.THEIRS
+            params = {"country": crl.country, "authority": crl.authority, "days": left.days}
+            found.append(Reason("PAR-0651", side, params))
+    return found
+
+
+def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:
+    pair = peer["pair"]
+    line, line_reasons = _line(facts, peer)
+    return PairStatus(
+        name=pair["name"],
+        peer=peer["code"],
+        crypto_profile=pair["crypto_profile"],
+        tunnel=checks.tunnel_of(facts, peer["identities"]["ike"], peer["wan_address"]),
+        data_plane="unknown" if isinstance(facts.charon, Unseen) else facts.charon.data_plane,
+        line_checked=pair["line_check"],
+        line=line,
+        line_reasons=line_reasons,
+        directions=tuple(_direction(facts, each) for each in directions(facts.view, peer)),
+    )
+
+
+def _line(
+    facts: Facts, peer: Mapping[str, Any]
+) -> tuple[LineCheck | Unseen | None, tuple[Reason, ...]]:
+    """Return a closed pair's line check and what there is to say about it."""
+    if not peer["pair"]["line_check"]:
+        return None, ()
+    if isinstance(facts.lines, Unseen):
+        return facts.lines, (checks.unread(facts.lines),)
+    line = facts.lines.get(peer["code"])
+    if line is None or facts.now - line.at > LINE_CHECK_EVERY:
+        return line, (checks.doubt("PAR-0652", {"peer": peer["code"]}),)
+    if not line.ok:
+        params = {"peer": peer["code"], "reason": line.reason}
+        return line, (Reason("PAR-0653", Side.LINE, params),)
+    return line, ()
+
+
+def _direction(facts: Facts, direction: Direction) -> DirectionStatus:
+    us, peer = facts.view["member"], direction.peer
+    if direction.open:
+        reasons = _distinct(reason for check in checks.CHECKS for reason in check(facts, direction))
+        state, side = _judge(reasons)
+    else:
+        reasons = _distinct(checks.closed(facts, direction))
+        state, side = _judge(reasons)
+        state = State(direction.status) if state is State.GOOD else state
+    asker, answerer = (us, peer) if direction.way == "asks" else (peer, us)
+    last = None if isinstance(facts.exchange, Unseen) else facts.exchange.get(direction.flow)
+    return DirectionStatus(
+        way=direction.way,
+        asker=asker["code"],
+        answerer=answerer["code"],
+        service=direction.service,
+        declared=direction.status,
+        enforced=_enforced(facts, direction),
+        state=state,
+        side=side,
+        reasons=reasons,
+        last_good=last.last_good if last else None,
+        contact=_contact(side, us, peer),
+    )
+
+
+def _judge(reasons: tuple[Reason, ...]) -> tuple[State, Side]:
+    sides = [reason.side for reason in reasons if reason.fault]
+    if not reasons:
+        return State.GOOD, Side.NONE
+    if not sides:
+        return State.UNKNOWN, Side.UNKNOWN
+    if Side.OURS in sides:
+        return State.BROKEN, Side.OURS
+    half_unseen = any(reason.code == checks.HALF_UNSEEN for reason in reasons)
+    return State.BROKEN, Side.UNKNOWN if half_unseen else sides[0]
+
+
+def _distinct(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    """Return each reason once: our own faults, other faults, doubts, each in causal order."""
+    unique: list[Reason] = []
+    for reason in reasons:
+        if reason not in unique:
+            unique.append(reason)
+    return tuple(sorted(unique, key=lambda each: (not each.fault, each.side is not Side.OURS)))
+
+
+def _enforced(facts: Facts, direction: Direction) -> str:
+    if isinstance(facts.firewall, Unseen) or not facts.firewall.present:
+        return "unknown"
+    return "open" if direction.flow in facts.firewall.flows else "closed"
+
+
+def _contact(side: Side, us: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, str]:
+    """Return who to call: our own shift for our own faults, the peer's for all beyond our half."""
+    if side is Side.NONE:
+        return {}
+    contact: dict[str, str] = (us if side is Side.OURS else peer)["contact"]
+    return contact
