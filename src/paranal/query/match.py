@@ -1,0 +1,84 @@
+"""Does a record name this person? Exact, by document or by the whole normalised identity.
+
+Both sides of the comparison are strings made here, by the importer for a record and by the
+alliance service for a question, so that one rule decides and one index finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal, NamedTuple
+
+from paranal.messages import Refusal
+from paranal.query import codes, normalise
+from paranal.query.person import Person
+
+Code = Literal[0, 1, 2]
+
+CODES: dict[str, Code] = {"OK": 0, "RQ": 1, "ANT": 2}
+"""What travels between countries (requirement R3)."""
+
+ANSWERS: dict[Code, Literal["OK", "RQ", "ANT"]] = {0: "OK", 1: "RQ", 2: "ANT"}
+
+_STRENGTH = ("RQ", "ANT")
+
+
+class Keys(NamedTuple):
+    """What a person can be found by; None where the fields do not suffice."""
+
+    document: str | None
+    identity: str | None
+
+
+def keys(person: Person) -> Keys:
+    """Return the two keys of a checked person.
+
+    The identity key wants all of it, names, full date of birth, sex and nationality: anything less
+    would hit homonyms (requirement R4).
+    """
+    return Keys(_document_key(person), _identity_key(person))
+
+
+def _document_key(person: Person) -> str | None:
+    if not (person.document_issuer and person.document_type and person.document_number):
+        return None
+    kind = normalise.document_kind(person.document_type)
+    number = normalise.document_number(person.document_number)
+    return "|".join((person.document_issuer, kind, number))
+
+
+def _identity_key(person: Person) -> str | None:
+    born = person.date_of_birth
+    if born is None or "-00" in born or person.nationality == codes.UNSPECIFIED:
+        return None
+    surnames, given = normalise.name(person.surnames), normalise.name(person.given_names)
+    return "|".join((surnames, given, born, person.sex, person.nationality))
+
+
+def searchable(person: Person) -> Keys:
+    """Return the keys, or refuse (PAR-0508) a person whom nothing could find."""
+    found = keys(person)
+    if found == (None, None):
+        raise Refusal("PAR-0508")
+    return found
+
+
+def judge(
+    question: Keys, hits: Iterable[str], loaded: Collection[str], declared: Collection[str]
+) -> Code:
+    """Return this country's code from the kinds of the records found: RQ before ANT before OK.
+
+    A hit stands whatever else is silent. OK is said only when every declared source was there to
+    be searched (else ``Refusal`` PAR-0541) and the question named a whole identity, for a missing
+    document alone does not clear a person (else ``Refusal`` PAR-0509).
+    """
+    kinds = set(hits)
+    for kind in _STRENGTH:
+        if kind in kinds:
+            return CODES[kind]
+    silent = sorted(set(declared) - set(loaded))
+    if silent or not declared:
+        raise Refusal("PAR-0541", sources=", ".join(silent) or "-")
+    if question.identity is None:
+        raise Refusal("PAR-0509")
+    return CODES["OK"]

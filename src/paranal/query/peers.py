@@ -1,0 +1,193 @@
+"""Asking a peer: one mutually authenticated TLS 1.3 client per country, trusting only its CA."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import msgspec
+
+from paranal.messages import Refusal
+from paranal.query import journal, match, wire
+from paranal.query.consolidate import Answer
+from paranal.query.files import Watched
+from paranal.query.gate import CHANNEL, SERVICE
+from paranal.query.settings import Peer
+
+PATH = f"/v1/{SERVICE}"
+CONNECTIONS = 16
+IDLE_SECONDS = 60.0
+"""How long a connection is kept for the next question; HAProxy keeps it longer."""
+
+
+class Given(NamedTuple):
+    """What came of asking one country; ``refusal`` says why there is no code."""
+
+    answer: Answer
+    refusal: wire.RefusalText | None = None
+
+
+def tls_context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:
+    """Return a client context: TLS 1.3, our leaf, one country's CA and its revocation lists.
+
+    ``credentials`` holds key, leaf and issuing CA; every certificate of the peer's chain must have
+    its list in ``crl``. Raises ``OSError`` or ``ssl.SSLError`` for files that do not fit.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cafile=ca)
+    context.load_verify_locations(cafile=crl)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+    context.load_cert_chain(credentials)
+    return context
+
+
+class PeerClient:
+    """Asks one country, and follows its certificates, our own and the lists as they rotate."""
+
+    def __init__(self, code: str, local: str, credentials: Path, trust: Path) -> None:
+        """``local`` is our operational address, from which every connection leaves."""
+        self.code = code
+        self._local = local
+        self._users: dict[httpx.AsyncClient, int] = {}
+        files = (credentials, trust / f"{code}-ca.pem", trust / f"{code}.crl")
+        self._client = Watched(files, lambda: self._connect(tls_context(*files)))
+
+    async def ask(
+        self, peer: Peer, port: int, question: wire.PeerQuestion, deadline_seconds: float
+    ) -> Given:
+        """Return what the peer answers within the deadline; it never raises and never guesses."""
+        url = f"https://{peer.addresses[CHANNEL]}:{port}{PATH}"
+        try:
+            async with asyncio.timeout(deadline_seconds):
+                return await self._ask(url, peer.ask_names[CHANNEL], question)
+        except (TimeoutError, httpx.TimeoutException):
+            return self._silent("TIMEOUT", "PAR-0543", seconds=f"{deadline_seconds:g}")
+        except (OSError, httpx.HTTPError) as error:
+            return self._silent("UNAVAILABLE", "PAR-0544", reason=_kind_of(error))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in list(self._users):
+            await client.aclose()
+        self._users.clear()
+
+    async def _ask(self, url: str, server_name: str, question: wire.PeerQuestion) -> Given:
+        body = wire.encode(question)
+        try:
+            status, answer = await self._send(url, server_name, body)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            # The peer closed a kept connection while we picked it up. It answers a question that it
+            # did log with REFUSED (PAR-0547), so that sending it again cannot count twice.
+            status, answer = await self._send(url, server_name, body)
+        return self._read(question, status, answer)
+
+    async def _send(self, url: str, server_name: str, body: bytes) -> tuple[int, bytes]:
+        async with (
+            self._current() as client,
+            client.stream(
+                "POST",
+                url,
+                content=body,
+                headers={
+                    "host": server_name,
+                    "content-type": "application/json",
+                    "accept-encoding": "identity",
+                },
+                extensions={"sni_hostname": server_name},
+            ) as response,
+        ):
+            data = bytearray()
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) > wire.ANSWER_MAX:
+                    break
+            return response.status_code, bytes(data)
+
+    def _read(self, question: wire.PeerQuestion, status: int, data: bytes) -> Given:
+        if len(data) > wire.ANSWER_MAX:
+            return self._silent("UNAVAILABLE", "PAR-0545", reason="> 16 KiB")
+        if status != httpx.codes.OK:
+            return self._refused(question, status, data)
+        try:
+            answer = msgspec.json.decode(data, type=wire.PeerAnswer)
+        except wire.UNREADABLE:
+            return self._silent("UNAVAILABLE", "PAR-0545", reason="JSON")
+        if answer.request_id != question.request_id:
+            return self._silent("UNAVAILABLE", "PAR-0545", reason="request_id")
+        return Given(match.ANSWERS[answer.code])
+
+    def _refused(self, question: wire.PeerQuestion, status: int, data: bytes) -> Given:
+        """Map a refusal by its status alone: a peer cannot talk itself into another answer."""
+        if not 400 <= status < 500:
+            answer: Answer = "UNAVAILABLE"
+        else:
+            answer = "NOT_AUTHORISED" if status == httpx.codes.FORBIDDEN else "REFUSED"
+        try:
+            told = msgspec.json.decode(data, type=wire.PeerRefusal)
+        except wire.UNREADABLE:
+            return self._without_reason(answer, status)
+        texts = (told.refusal.code, told.refusal.es, told.refusal.en, told.refusal.runbook)
+        if not all(text.isprintable() for text in texts):
+            return self._without_reason(answer, status)
+        if told.request_id not in (None, question.request_id) or told.answer != answer:
+            return self._silent("UNAVAILABLE", "PAR-0545", reason=f"HTTP {status}")
+        journal.say("not answered", member=self.code, answer=answer, code=told.refusal.code)
+        return Given(answer, told.refusal)
+
+    def _without_reason(self, answer: Answer, status: int) -> Given:
+        if answer == "REFUSED":
+            return self._silent(answer, "PAR-0546")
+        if answer == "NOT_AUTHORISED":
+            return self._silent(answer, "PAR-0530", direction=f">{self.code}")
+        return self._silent(answer, "PAR-0544", reason=f"HTTP {status}")
+
+    def _silent(self, answer: Answer, code: str, **params: object) -> Given:
+        journal.say("not answered", level="warning", member=self.code, answer=answer, code=code)
+        return Given(answer, wire.as_text(Refusal(code, member=self.code, **params)))
+
+    def _connect(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(
+            verify=context,
+            local_address=self._local,
+            trust_env=False,
+            limits=httpx.Limits(
+                max_connections=CONNECTIONS,
+                max_keepalive_connections=CONNECTIONS,
+                keepalive_expiry=IDLE_SECONDS,
+            ),
+        )
+        # The deadline of the whole question is the one that counts; this one never comes first.
+        client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=IDLE_SECONDS)
+        self._users[client] = 0
+        return client
+
+    @asynccontextmanager
+    async def _current(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Yield the client of the current files; one that was replaced closes when it is idle."""
+        client = self._client()
+        self._users[client] += 1
+        try:
+            yield client
+        finally:
+            self._users[client] -= 1
+            for other in [c for c, users in self._users.items() if not users and c is not client]:
+                del self._users[other]
+                await other.aclose()
+
+
+def _kind_of(error: Exception) -> str:
+    """Return a word for the failure that names no address and no value."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return "TLS"
+        if isinstance(cause, ConnectionRefusedError):
+            return "connection refused"
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
