@@ -9,13 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, TextIO
 
 import asyncpg
@@ -102,14 +100,9 @@ async def _copy(
 def _opened(file: str) -> Iterator[TextIO]:
     """Open the file as strict UTF-8; a byte that is none is a refusal (PAR-0570)."""
     try:
-        if file == "-":
-            with os.fdopen(
-                sys.stdin.fileno(), encoding="utf-8", newline="", closefd=False
-            ) as lines:
-                yield lines
-        else:
-            with Path(file).open(encoding="utf-8", newline="") as lines:
-                yield lines
+        path: int | str = sys.stdin.fileno() if file == "-" else file
+        with open(path, encoding="utf-8", newline="") as lines:  # noqa: PTH123 - or a descriptor
+            yield lines
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "UTF-8"
         raise Refusal("PAR-0570", where=_name(file), format="text", reason=reason) from None
