@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -66,10 +67,18 @@ def connections(view: Mapping[str, Any], anchors: Mapping[str, str]) -> list[Con
     """Return every connection of this member, in the order of its peers' codes.
 
     ``view`` is ``member_view``'s. ``anchors`` gives each peer's pinned root as a digest (hex):
-    a root that changes under its file name is a new generation too. Raises ``KeyError`` for a
+    a root that changes under its file name is a new generation too (``anchor_digest``). Raises ``KeyError`` for a
     peer without an anchor.
     """
     return [_connection(view["member"], peer, anchors[peer["code"]]) for peer in view["peers"]]
+
+
+def anchor_digest(certificate: bytes) -> str:
+    """Return SHA-256 (hex) of a PEM certificate's DER: what ``connections`` takes as an anchor.
+
+    Raises ``ValueError`` when it is not one PEM certificate.
+    """
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.decode("ascii").strip())).hexdigest()
 
 
 def to_swanctl(connection: Connection, depth: int = 1) -> str:

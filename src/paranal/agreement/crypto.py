@@ -20,6 +20,10 @@ class CryptoProfile:
     """Weakest key and only hash for the peer's signatures, its own and its certificates'."""
     ppk: bool
     """True when a postquantum preshared key (RFC 8784) is required as well."""
+    encryption: str = "AES_GCM_16-256"
+    prf: str = "PRF_HMAC_SHA2_384"
+    key_exchange: str = "ECP_384"
+    """What charon must say was negotiated, IKE and ESP alike (its own names)."""
 
     def esp_proposal(self, *, esn: bool) -> str:
         """Return the ESP proposal; ``esn`` where both members' data planes are the kernel's.
@@ -54,6 +58,7 @@ PROFILES = {
             esp="aes256gcm16-ecp384-ke1_mlkem1024",
             trust_chain=_SUITE_B_384,
             ppk=False,
+            key_exchange="ECP_384/KE1_ML_KEM_1024",
         ),
     )
 }

@@ -1,0 +1,128 @@
+"""``paranal tunnels``: what a gateway does for itself, without a controller."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from paranal.agreement.connections import Connection, anchor_digest, connections
+from paranal.messages import Refusal
+from paranal.tunnels.charon import Charon, CharonError
+from paranal.tunnels.reconcile import ask_again, missing, settle
+from paranal.tunnels.record import Paths, read_record
+from paranal.tunnels.verify import problems, report
+
+VIEW = Path("/etc/paranal/view.json")
+HEAL_SECONDS = 8.0
+"""Under the ten seconds after which the peer ends a superseded IKE_SA by itself."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the three words: show, verify, heal; and settings, which the role calls."""
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    show = words.add_parser("show", help="every pair with its algorithms and data plane")
+    verify = words.add_parser("verify", help="the same, and fail where charon differs")
+    for word in (show, verify):
+        word.add_argument("--json", action="store_true", help="as data")
+        word.add_argument("--view", type=Path, default=VIEW, help="the member's view")
+    words.add_parser("heal", help="ask again for what is missing (paranal-heal.timer)")
+    words.add_parser("settings", help="have charon read strongswan.conf, cutting no tunnel")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one word; ``Refusal`` PAR-0704 when charon does not answer."""
+    word = {"show": _show, "verify": _show, "heal": _heal, "settings": _settings}[args.word]
+    try:
+        return word(args)
+    except CharonError as error:
+        raise Refusal("PAR-0704", reason=str(error)) from error
+
+
+def declared_here(view: dict[str, Any], paths: Paths) -> list[Connection]:
+    """Return the connections that this node's own view and pinned roots declare.
+
+    Raises ``Refusal`` PAR-0705 when a peer's root certificate is missing or unreadable.
+    """
+    anchors = {}
+    for peer in view["peers"]:
+        name = f"{peer['code']}-root.pem"
+        try:
+            anchors[peer["code"]] = anchor_digest(paths.certificate(name))
+        except (OSError, ValueError) as error:
+            where = str(paths.swanctl / "x509ca" / name)
+            raise Refusal("PAR-0705", where=where, member=peer["code"], reason=str(error)) from None
+    return connections(view, anchors)
+
+
+def _show(args: argparse.Namespace) -> int:
+    view = json.loads(args.view.read_text(encoding="utf-8"))
+    declared, plane = declared_here(view, Paths()), view["member"]["data_plane"]
+    with Charon() as charon:
+        sas = charon.ike_sas()
+        found = problems(declared, charon.connections(), sas, charon.plugins(), plane)
+    rows = report(declared, sas, plane)
+    text = json.dumps({"connections": rows, "problems": found}) if args.json else _table(rows)
+    sys.stdout.write(text + "\n")
+    if args.word == "verify" and found:
+        raise Refusal("PAR-0706", member=view["member"]["code"], problems="; ".join(found))
+    return 0
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = []
+    for row in rows:
+        lines.append(f"{row['name']:18} {row['state']:17} {row['data_plane']:9} {row['ike']}")
+        lines += [f"  {name:16} {suite}" for name, suite in sorted(row["children"].items())]
+    return "\n".join(lines)
+
+
+def _heal(args: argparse.Namespace) -> int:
+    """Ask for missing children, retire what is superseded; say only what was done."""
+    paths = Paths()
+    with paths.alone(wait=False) as mine, Charon() as charon:
+        record = read_record(paths)
+        wanted = [
+            held["connection"]
+            for name, held in record.held.items()
+            if name not in record.superseded
+        ]
+        if not mine or not wanted:
+            return 0
+        asked = ask_again(charon, wanted)
+        deadline = time.monotonic() + HEAL_SECONDS
+        gone = settle(charon, record, paths)
+        while asked and time.monotonic() < deadline:
+            time.sleep(0.25)
+            gone += settle(charon, record, paths)
+            if not any(missing(one, charon.ike_sas()) for one in wanted if one["initiates"]):
+                break
+    for name in asked:
+        sys.stdout.write(f"asked again for {name}\n")
+    for name in gone:
+        sys.stdout.write(f"retired {name}\n")
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> int:
+    """Restart charon while it holds no IKE_SA; otherwise only have it read its settings.
+
+    A restart drops every pair, so with tunnels up it belongs to a window and its own playbook;
+    ``verify`` says when what runs is not what is declared.
+    """
+    try:
+        with Charon() as charon:
+            if charon.ike_sas():
+                charon.reload_settings()
+                sys.stdout.write("settings read\n")
+                return 0
+    except CharonError:
+        sys.stdout.write("charon does not answer\n")
+    subprocess.run(["/usr/bin/systemctl", "restart", "strongswan.service"], check=True)
+    sys.stdout.write("restarted\n")
+    return 0

@@ -1,0 +1,206 @@
+"""What has to happen so that charon holds exactly the declared connections: a pure decision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from paranal.agreement.connections import Connection
+from paranal.tunnels.charon import IkeSa
+from paranal.tunnels.record import Declared, Held, Record
+
+_OWN_NAME = re.compile(r"(?P<stem>[a-z]{2}-[a-z]{2})-(?P<kind>line|g[0-9a-f]{8})\Z")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing done to one connection, in the house's words."""
+
+    name: str
+    peer: str
+    action: str
+    """``add``, ``change``, ``credentials`` or ``remove``."""
+    reason: str
+
+
+@dataclass
+class Plan:
+    """Everything one run will do, in the order of its fields."""
+
+    steps: list[Step] = field(default_factory=list)
+    credentials: list[str] = field(default_factory=list)
+    """Files that charon has to read anew."""
+    load: list[str] = field(default_factory=list)
+    """Declared connections to load."""
+    restart: list[str] = field(default_factory=list)
+    """Of those, the ones charon holds with other content under the same name: no generation can
+    stand beside them, so they are ended and begun again."""
+    keep: list[str] = field(default_factory=list)
+    """Superseded generations that serve until the peer follows."""
+    unload: list[str] = field(default_factory=list)
+    """Connections that go at once."""
+    end_ike: list[str] = field(default_factory=list)
+    """IKE_SAs (charon's numbers) that nothing declares any more."""
+    end_children: list[str] = field(default_factory=list)
+    """CHILD_SAs (charon's numbers) of a channel that was closed."""
+    reauthenticate: list[str] = field(default_factory=list)
+    """IKE_SAs (charon's numbers) whose credentials changed at either end."""
+    file_edited: bool = False
+    """The swanctl file is not what we wrote."""
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether anything would be done."""
+        return bool(self.steps or self.credentials or self.file_edited)
+
+
+def make_plan(
+    declared: Sequence[Declared],
+    loaded: Mapping[str, Sequence[str]],
+    sure: frozenset[str],
+    record: Record,
+    sas: Sequence[IkeSa],
+    stale: Sequence[str],
+) -> Plan:
+    """Compare what is declared with what charon holds.
+
+    ``loaded`` gives the CHILD names of every loaded connection, ``sure`` the names whose content
+    is proved, ``stale`` the credential files charon has not read yet.
+    """
+    plan = Plan(credentials=list(stale))
+    wanted = {entry["connection"]["name"]: entry for entry in declared}
+    by_stem = {entry["connection"]["stem"]: entry["connection"] for entry in declared}
+    for entry in declared:
+        _plan_declared(plan, entry, loaded, sure, record)
+    for name in sorted(loaded.keys() - wanted.keys()):
+        _plan_other(plan, name, by_stem, loaded, sure, record, sas)
+    standing = wanted.keys() | set(plan.keep)
+    for sa in sas:
+        _plan_sa(plan, sa, standing, by_stem)
+    _plan_credentials(plan, declared, sas, stale)
+    return plan
+
+
+def stem(name: str) -> str:
+    """Return ``pe-co`` of ``pe-co-g1a2b3c4d`` or ``pe-co-line``; empty for a name not ours."""
+    match = _OWN_NAME.match(name)
+    return match["stem"] if match else ""
+
+
+def replaces(connection: Connection, sas: Sequence[IkeSa]) -> bool:
+    """Tell whether a new generation carries all that its elder carries, so that this can go.
+
+    A channel that only the new generation has may still wait for the peer; traffic that the elder
+    carries may not.
+    """
+    mine = [sa for sa in sas if sa.name == connection["name"] and sa.established]
+    elders = [
+        sa for sa in sas if stem(sa.name) == connection["stem"] and sa.name != connection["name"]
+    ]
+    carried = frozenset().union(*(sa.installed() for sa in elders)) & set(connection["channels"])
+    needed = carried or frozenset(connection["channels"])
+    return any(needed <= sa.installed() for sa in mine)
+
+
+def _plan_declared(
+    plan: Plan,
+    entry: Declared,
+    loaded: Mapping[str, Sequence[str]],
+    sure: frozenset[str],
+    record: Record,
+) -> None:
+    connection = entry["connection"]
+    name, peer = connection["name"], connection["peer"]
+    if name in sure and not _rewritten(entry, record.held[name]):
+        return
+    if name in sure:
+        # Only the comment differs (a new telephone number): charon need not know.
+        plan.steps.append(Step(name, peer, "change", "comment only"))
+    elif name in loaded:
+        plan.load.append(name)
+        plan.restart.append(name)
+        plan.steps.append(Step(name, peer, "change", "charon holds it with other content"))
+    else:
+        elders = [other for other in loaded if stem(other) == connection["stem"]]
+        serving = [other for other in elders if not other.endswith("-line")]
+        beside = bool(serving) and not connection["line"]
+        plan.load.append(name)
+        reason = f"beside {', '.join(sorted(serving))}" if beside else "not loaded"
+        plan.steps.append(Step(name, peer, "change" if beside else "add", reason))
+
+
+def _rewritten(entry: Declared, held: Held) -> bool:
+    return entry["text"] != held["text"]
+
+
+def _plan_other(
+    plan: Plan,
+    name: str,
+    by_stem: Mapping[str, Connection],
+    loaded: Mapping[str, Sequence[str]],
+    sure: frozenset[str],
+    record: Record,
+    sas: Sequence[IkeSa],
+) -> None:
+    """Decide on a loaded connection that is not declared: keep it for a while, or end it."""
+    heir = by_stem.get(stem(name))
+    peer = heir["peer"] if heir else ""
+    if heir is None or heir["line"] or name.endswith("-line") or name not in sure:
+        plan.unload.append(name)
+        plan.steps.append(Step(name, peer, "remove", "not declared"))
+        return
+    closed = set(loaded[name]) - set(heir["channels"])
+    if closed:
+        # Narrowing waits for nobody: the elder can no longer be asked for the closed channel,
+        # and what is open goes on over its IKE_SA until the heir is up.
+        plan.unload.append(name)
+        plan.end_children += [
+            child.unique_id
+            for sa in sas
+            if sa.name == name
+            for child in sa.children
+            if child.name in closed
+        ]
+        reason = f"closed: {', '.join(sorted(closed))}"
+        plan.steps.append(Step(name, peer, "remove", reason))
+        return
+    plan.keep.append(name)
+
+
+def _plan_sa(plan: Plan, sa: IkeSa, standing: set[str], by_stem: Mapping[str, Connection]) -> None:
+    """End an IKE_SA whose connection is not declared, unless its heir is not up yet."""
+    heir = by_stem.get(stem(sa.name))
+    waits = heir is not None and not heir["line"] and not sa.name.endswith("-line")
+    if sa.name in standing or waits:
+        return
+    plan.end_ike.append(sa.unique_id)
+    if not any(step.name == sa.name for step in plan.steps):
+        peer = heir["peer"] if heir else ""
+        plan.steps.append(Step(sa.name, peer, "remove", "its IKE_SA is not declared"))
+
+
+def _plan_credentials(
+    plan: Plan, declared: Sequence[Declared], sas: Sequence[IkeSa], stale: Sequence[str]
+) -> None:
+    """Reauthenticate the pairs whose own or peer's credentials changed.
+
+    Our leaf and our CA concern every pair, a peer's CA and CRLs the pair with it. Our own CRLs
+    concern nobody here: the peers judge by them.
+    """
+    if not stale:
+        return
+    for entry in declared:
+        connection = entry["connection"]
+        own, peer = connection["stem"].split("-")
+        ours, theirs = ("x509/", f"x509ca/{own}-"), (f"x509ca/{peer}-", f"x509crl/{peer}-")
+        reasons = [path for path in stale if path.startswith(ours + theirs)]
+        name = connection["name"]
+        if not reasons:
+            continue
+        plan.reauthenticate += [
+            sa.unique_id for sa in sas if sa.name == name and sa.established and sa.children
+        ]
+        if not any(step.name == name for step in plan.steps):
+            step = Step(name, connection["peer"], "credentials", ", ".join(reasons))
+            plan.steps.append(step)

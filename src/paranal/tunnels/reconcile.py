@@ -1,0 +1,282 @@
+"""Bring charon to the declared connections, one pair at a time undisturbed by the others.
+
+The order is the contract: everything new is loaded before anything old goes; a load that fails
+puts file and daemon back as they were; a closed channel waits for nobody; a superseded generation
+goes only when its heir carries what it carried.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paranal.agreement.connections import Connection, to_vici
+from paranal.messages import Refusal
+from paranal.tunnels.charon import CharonError, IkeSa
+from paranal.tunnels.plan import Plan, make_plan, replaces, stem
+from paranal.tunnels.record import (
+    Declared,
+    Paths,
+    Record,
+    credentials,
+    file_intact,
+    observed,
+    proved,
+    read_record,
+    stale_credentials,
+)
+
+ASK_AGAIN_SECONDS = 1.0
+"""A refused CHILD_SA is final for charon: the initiator asks again, no faster than this."""
+
+
+class Daemon(Protocol):
+    """What this module needs of ``Charon``."""
+
+    def started(self) -> str: ...  # noqa: D102 - see Charon
+    def connections(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102
+    def ike_sas(self) -> list[IkeSa]: ...  # noqa: D102
+    def load(self, message: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def unload(self, name: str) -> None: ...  # noqa: D102
+    def start(self, name: str, child: str | None = None) -> None: ...  # noqa: D102
+    def end_ike(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
+    def end_child(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
+    def reauthenticate(self, unique_id: str) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run did: its plan, and by connection ``up``, ``loaded`` or ``waiting for peer``."""
+
+    plan: Plan
+    states: dict[str, str]
+    file_before: str
+    file_after: str
+
+
+def survey(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> tuple[Record, Plan]:
+    """Read the record and the daemon, and decide; nothing is changed."""
+    record, loaded, started = read_record(paths), charon.connections(), charon.started()
+    current = credentials(paths)
+    plan = make_plan(
+        declared,
+        {name: list(entry.get("children", {})) for name, entry in loaded.items()},
+        proved(record, loaded, started, paths),
+        record,
+        charon.ike_sas(),
+        stale_credentials(record, current, started, paths),
+    )
+    plan.file_edited = bool(record.held) and not file_intact(record, paths)
+    return record, plan
+
+
+def reconcile(
+    charon: Daemon,
+    declared: Sequence[Declared],
+    paths: Paths,
+    *,
+    wait_seconds: float,
+    load_credentials: Callable[[], None],
+) -> Result:
+    """Make charon hold exactly ``declared``, and wait up to ``wait_seconds`` for what it starts.
+
+    Raises ``Refusal`` PAR-0701 for an empty declaration, PAR-0702 when charon refuses to load
+    (everything is as before then), PAR-0703 when it refuses the credentials.
+    """
+    if not declared:
+        raise Refusal("PAR-0701", where=str(paths.file))
+    record, plan = survey(charon, declared, paths)
+    before = _text(paths)
+    if not plan.changes:
+        settle(charon, record, paths)
+    else:
+        if plan.credentials:
+            _read_credentials(load_credentials)
+        record = _load(charon, declared, record, plan, paths)
+        _end(charon, plan)
+        _wait(charon, declared, record, plan, paths, wait_seconds)
+    return Result(plan, _states(declared, charon.ike_sas()), before, _text(paths))
+
+
+def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
+    """Retire every superseded generation whose heir is up; return the names that went."""
+    sas, gone = charon.ike_sas(), []
+    current = [held["connection"] for held in record.held.values()]
+    heirs = [c for c in current if c["name"] not in record.superseded]
+    for heir in heirs:
+        if not replaces(heir, sas):
+            continue
+        for name in [n for n in record.superseded if stem(n) == heir["stem"]]:
+            charon.unload(name)
+            record.superseded.remove(name)
+            del record.held[name]
+            gone.append(name)
+        for sa in sas:
+            if stem(sa.name) == heir["stem"] and sa.name != heir["name"]:
+                charon.end_ike(sa.unique_id)
+                gone.append(sa.name)
+    if gone:
+        record.save(paths)
+    return sorted(set(gone))
+
+
+def ask_again(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
+    """Start what is missing of the connections we initiate; return ``NAME/CHILD`` for each."""
+    asked, sas = [], charon.ike_sas()
+    for connection in wanted:
+        mine = [sa for sa in sas if sa.name == connection["name"]]
+        if not connection["initiates"] or any(sa.busy or not sa.established for sa in mine):
+            continue
+        there = frozenset().union(*({child.name for child in sa.children} for sa in mine))
+        for channel in connection["channels"]:
+            if channel not in there:
+                charon.start(connection["name"], channel)
+                asked.append(f"{connection['name']}/{channel}")
+    return asked
+
+
+def missing(connection: Connection, sas: Sequence[IkeSa]) -> list[str]:
+    """Return the channels of a connection that carry no traffic now."""
+    mine = (sa.installed() for sa in sas if sa.name == connection["name"] and sa.established)
+    there: frozenset[str] = frozenset().union(*mine)
+    return [channel for channel in connection["channels"] if channel not in there]
+
+
+def swanctl_load_credentials() -> None:
+    """Have swanctl read every key, certificate and CRL into charon.
+
+    Raises ``CharonError`` with the first line of what swanctl says.
+    """
+    done = subprocess.run(
+        ["/usr/sbin/swanctl", "--load-creds", "--noprompt"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = (done.stderr + done.stdout).splitlines()
+    if done.returncode != 0 or any("failed" in line for line in said):
+        raise CharonError(next((line for line in said if "failed" in line), "swanctl failed"))
+
+
+def _read_credentials(load: Callable[[], None]) -> None:
+    try:
+        load()
+    except CharonError as error:
+        raise Refusal("PAR-0703", reason=str(error)) from error
+
+
+def _load(
+    charon: Daemon, declared: Sequence[Declared], record: Record, plan: Plan, paths: Paths
+) -> Record:
+    """Load everything new and only then write file and record; or undo all of it and refuse."""
+    wanted = {entry["connection"]["name"]: entry for entry in declared}
+    after = Record(
+        started=charon.started(),
+        held={name: record.held[name] for name in plan.keep},
+        superseded=sorted(plan.keep),
+        credentials=credentials(paths),
+    )
+    for name, entry in wanted.items():
+        shown = record.held[name]["observed"] if name in record.held else ""
+        after.held[name] = {**entry, "observed": shown}
+    failing = ""
+    try:
+        for name in plan.load:
+            failing = name
+            charon.load(to_vici(wanted[name]["connection"], paths.certificate))
+        for name in plan.keep:
+            # The first loaded of two equal candidates answers a peer: that must be the new one.
+            failing = name
+            charon.unload(name)
+            charon.load(to_vici(record.held[name]["connection"], paths.certificate))
+        shown_now = charon.connections()
+        for name in plan.load + plan.keep:
+            after.held[name]["observed"] = observed(shown_now[name])
+        failing = str(paths.file)
+        after.save(paths)
+    except (CharonError, OSError) as error:
+        _undo(charon, record, plan, paths)
+        raise Refusal("PAR-0702", connection=failing, reason=str(error)) from error
+    return after
+
+
+def _undo(charon: Daemon, record: Record, plan: Plan, paths: Paths) -> None:
+    """Give charon back what it held before; the file was not touched yet."""
+    loaded = charon.connections()
+    for name in plan.load:
+        if name in loaded and name not in record.held:
+            charon.unload(name)
+    for name in plan.load + plan.keep:
+        if name in record.held:
+            charon.load(to_vici(record.held[name]["connection"], paths.certificate))
+
+
+def _end(charon: Daemon, plan: Plan) -> None:
+    """End what is not declared, and have affected pairs authenticate anew."""
+    for name in plan.unload:
+        charon.unload(name)
+    for unique_id in plan.end_children:
+        charon.end_child(unique_id)
+    restarted = [sa.unique_id for sa in charon.ike_sas() if sa.name in plan.restart]
+    for unique_id in {*plan.end_ike, *restarted}:
+        charon.end_ike(unique_id)
+    for unique_id in plan.reauthenticate:
+        charon.reauthenticate(unique_id)
+
+
+def _wait(
+    charon: Daemon,
+    declared: Sequence[Declared],
+    record: Record,
+    plan: Plan,
+    paths: Paths,
+    seconds: float,
+) -> None:
+    """Ask for what is missing and retire what is superseded, until all is done or time is up.
+
+    Only what this run began and can bring about is waited for: the far end starts the rest, and
+    a peer that is down must not slow every run.
+    """
+    begun = [
+        entry["connection"]
+        for entry in declared
+        if entry["connection"]["name"] in plan.load and entry["connection"]["initiates"]
+    ]
+    now = time.monotonic()
+    deadline, ask_at = now + seconds, now + ASK_AGAIN_SECONDS
+    while time.monotonic() < deadline:
+        settle(charon, record, paths)
+        sas = charon.ike_sas()
+        renewing = {sa.unique_id for sa in sas}.intersection(plan.reauthenticate)
+        waiting = record.superseded or any(missing(one, sas) for one in begun)
+        if not waiting and not renewing:
+            return
+        if time.monotonic() >= ask_at:
+            ask_again(charon, begun)
+            ask_at = time.monotonic() + ASK_AGAIN_SECONDS
+        time.sleep(ASK_AGAIN_SECONDS / 4)
+    if {sa.unique_id for sa in charon.ike_sas()}.intersection(plan.reauthenticate):
+        # Not done: the next run must find these files unread and try again.
+        for name in plan.credentials:
+            record.credentials.pop(name, None)
+        record.save(paths)
+
+
+def _states(declared: Sequence[Declared], sas: Sequence[IkeSa]) -> dict[str, str]:
+    states = {}
+    for entry in declared:
+        connection = entry["connection"]
+        waiting = "waiting for peer" if missing(connection, sas) else "up"
+        states[connection["name"]] = "loaded" if connection["line"] else waiting
+    return states
+
+
+def _text(paths: Paths) -> str:
+    try:
+        return paths.file.read_text(encoding="utf-8")
+    except OSError:
+        return ""
