@@ -58,7 +58,9 @@ Entry = dict[str, Any]
 class ActionModule(ActionBase):
     """The controller's half of ``node_files``."""
 
-    _VALID_ARGS = frozenset({"owner", "tree", "links", "secret", "roots", "root", *OPTIONS})
+    _VALID_ARGS = frozenset(
+        {"owner", "tree", "links", "absent", "secret", "roots", "root", *OPTIONS}
+    )
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -115,8 +117,9 @@ class ActionModule(ActionBase):
         if not present:
             raise Refusal("PAR-0308", owner=self._owner())
         links = self._task.args.get("links") or {}
+        absent = self._task.args.get("absent") or []
         directories = self._options("directories")
-        known = [*rendered, *links, *(item["path"] for item in directories)]
+        known = [*rendered, *links, *absent, *(item["path"] for item in directories)]
         self._refuse_idle_patterns(known)
         modes, secret = self._options("modes"), self._task.args.get("secret") or []
         entries = {path: file_entry(path, present[path], modes, secret) for path in present}
@@ -127,6 +130,7 @@ class ActionModule(ActionBase):
         }
         return {
             "entries": entries,
+            "absent": sorted(absent),
             "validate": self._options("validate"),
             "activate": self._options("activate"),
             "services": [service(item) for item in self._options("services")],
@@ -238,7 +242,8 @@ def holds(probe: dict[str, Any] | None, owner: str, request: dict[str, Any]) -> 
     found = (probe or {}).get("owners", {}).get(owner)
     if found is None or found["pending"] or found["interrupted"]:
         return False
-    desired = {path: facts(item) for path, item in request["entries"].items()}
+    desired: dict[str, Any] = dict.fromkeys(request["absent"])
+    desired |= {path: facts(item) for path, item in request["entries"].items()}
     if found["entries"] != desired:
         return False
     units = (probe or {}).get("units", {})

@@ -54,6 +54,7 @@ from .paranal_tree import (
 )
 from .paranal_units import OPPOSITE, unit_actions
 
+NO_MANIFEST: dict[str, Any] = {"entries": {}, "absent": [], "made": [], "pending": []}
 UNIT_FILES = ("*/systemd/system/*",)
 
 
@@ -115,11 +116,12 @@ class Application:
         self.owner = owner
         self.request = request
         self.desired: Tree = request["entries"]
+        self.absent: list[str] = request["absent"]
         self.run = run
         self.step = step
         self.folder = node.state / "generations" / owner
         self.manifest_file = node.state / "owned" / f"{owner}.json"
-        self.manifest = read_json(self.manifest_file) or {"entries": {}, "made": [], "pending": []}
+        self.manifest = read_json(self.manifest_file) or dict(NO_MANIFEST)
 
     # --- the whole way ------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ class Application:
     def _refuse_targets(self) -> None:
         if not self.desired:
             raise Refused("PAR-0308", owner=self.owner)
-        for path in self.desired:
+        for path in [*self.desired, *self.absent]:
             check_target(self.node, path, self.request["roots"])
         for other in sorted(self.manifest_file.parent.glob("*.json")):
             if other == self.manifest_file:
@@ -181,7 +183,8 @@ class Application:
     def _current(self, interrupted: Interrupted) -> dict[str, Entry | None]:
         """Return what stands, or in check mode will stand after the undo, at every path of ours."""
         owned = self.manifest["entries"]
-        paths = set(self.desired) | {p for p in owned if owned[p]["kind"] != "directory"}
+        paths = {*self.desired, *self.absent}
+        paths |= {p for p in owned if owned[p]["kind"] != "directory"}
         if not interrupted.undo:
             # A run that was killed after its swap may have created files no manifest lists yet.
             paths |= {p for p, entry in interrupted.snapshot.items() if entry is None}
@@ -450,7 +453,8 @@ class Application:
     def _finish(self, plan: Plan, made: list[str], before: str, report: Report) -> None:
         all_made = self._remove_empty({*self.manifest["made"], *made, *self._former_directories()})
         entries = {p: {**e.facts, "secret": e.secret} for p, e in self.desired.items()}
-        write_json(self.manifest_file, {"entries": entries, "made": all_made, "pending": []})
+        manifest = {"entries": entries, "absent": self.absent, "made": all_made, "pending": []}
+        write_json(self.manifest_file, manifest)
         self.step("manifest written")
         if plan.paths:
             previous = self.folder / "previous"

@@ -21,9 +21,10 @@ def probe_owners(node: Node) -> dict[str, Any]:
     owners = {}
     for file in sorted((node.state / "owned").glob("*.json")):
         manifest = read_json(file)
+        paths = sorted([*manifest["entries"], *manifest["absent"]])
         journal = node.state / "generations" / file.stem / "journal.json"
         owners[file.stem] = {
-            "entries": {path: _facts(node, path) for path in sorted(manifest["entries"])},
+            "entries": {path: _facts(node, path) for path in paths},
             "pending": manifest["pending"],
             "interrupted": journal.exists(),
         }

@@ -51,6 +51,11 @@ options:
     description: "Symbolic links, target path to what it points at. They are owned and removed
         like files."
     type: dict
+  absent:
+    description: Files of others, such as the installer's, that must not stand beside ours. They are
+        removed in the same swap, after the validators, and put back when an activation fails.
+    type: list
+    elements: path
   extra:
     description: "Further files, such as a package the controller built or one file per peer."
     type: list
