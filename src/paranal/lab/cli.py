@@ -1,0 +1,213 @@
+"""``paranal lab``: the words of ``scripts/lab``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+from paranal.lab import faults, image, lowering, raising, relay, report
+from paranal.lab.capture import capture
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.messages import Refusal
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the words and their options."""
+    parser.add_argument(
+        "--name", default=os.environ.get("PARANAL_LAB", "default"), help="lab's name"
+    )
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+
+    def word(
+        name: str, run: Callable[[argparse.Namespace], int], summary: str
+    ) -> argparse.ArgumentParser:
+        command = words.add_parser(name, help=summary, description=summary)
+        command.set_defaults(act=run)
+        return command
+
+    up = word("up", _up, "bring the lab up; a running one that fits is left alone")
+    up.add_argument("--members", type=_codes, help="which members, comma separated (default: all)")
+    up.add_argument("--agreement", help="file, or a word for agreement/WORD.yml")
+    up.add_argument("--image", choices=sorted(image.RECIPES), help="the nodes' Debian")
+    up.add_argument("--data-plane", choices=["userspace", "kernel"], default="userspace")
+    up.add_argument("--owner", type=int, help="process the lab is for (default: the caller)")
+    _json(up)
+    down = word("down", _down, "take the lab down and leave nothing")
+    down.add_argument("--keep-logs", action="store_true", help="leave .lab/NAME/log")
+    _json(word("status", _status, "each node's state and the faults on the lines"))
+    _json(word("list", _list, "every lab on this machine"))
+    gc = word("gc", _gc, "take down the labs whose owner has gone")
+    gc.add_argument("--older-than", type=_duration, default=2 * 3600.0, help="such as 2h (default)")
+    _json(gc)
+    execute = word("exec", _exec, "run a command in a member, a border (pe-border) or wan")
+    execute.add_argument("node")
+    execute.add_argument("words", nargs=argparse.REMAINDER)
+    reboot = word("reboot", _reboot, "restart a node as a machine restarts")
+    reboot.add_argument("node")
+    reboot.add_argument("--hard", action="store_true", help="cut the power instead")
+    dump = word("capture", _capture, "capture packets in a node or in wan")
+    dump.add_argument("node")
+    dump.add_argument("-i", dest="interface", help="interface (default: wan; in wan, all)")
+    dump.add_argument("--for", dest="seconds", type=float, help="stop after so many seconds")
+    dump.add_argument("-w", dest="file", type=Path, help="write pcap to a file")
+    dump.add_argument("filter", nargs=argparse.REMAINDER)
+    play = word("playbook", _playbook, "run ansible-playbook on the lab")
+    play.add_argument("playbook", help="name under playbooks/, with or without .yml")
+    play.add_argument("options", nargs=argparse.REMAINDER)
+    _configure_fault(word("fault", _fault, "break the lines, or mend them"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the word and return its exit status."""
+    act: Callable[[argparse.Namespace], int] = args.act
+    return act(args)
+
+
+def _configure_fault(fault: argparse.ArgumentParser) -> None:
+    kinds = fault.add_subparsers(dest="kind", required=True, metavar="KIND")
+    delay = kinds.add_parser("delay", help="delay, one way, with what else the line does")
+    delay.add_argument("delay", type=_duration, help="such as 40ms; 0ms for none")
+    delay.add_argument("--jitter", type=_duration, default=0.0, help="such as 5ms")
+    for key in ("loss", "reorder", "duplicate"):
+        delay.add_argument(f"--{key}", type=_percent, default=0.0, help="such as 5%%")
+    kinds.add_parser("clear", help="mend everything")
+    link = kinds.add_parser("link", help="pull or plug a member's WAN cable")
+    link.add_argument("node")
+    link.add_argument("state", choices=["up", "down"])
+    partition = kinds.add_parser("partition", help="two members no longer reach each other")
+    partition.add_argument("one")
+    partition.add_argument("other")
+    for kind in kinds.choices.values():
+        _json(kind)
+
+
+def _up(args: argparse.Namespace) -> int:
+    if args.data_plane == "kernel":
+        raise Refusal("PAR-0211")
+    wish = raising.Wish(args.members, args.agreement, args.image)
+    facts = raising.up(Lab(args.name), wish, args.owner or os.getppid())
+    nodes = ", ".join(sorted(facts["members"]))
+    return _print(args, facts, f"{facts['name']}: {nodes} up, {facts['seconds']} s")
+
+
+def _down(args: argparse.Namespace) -> int:
+    lowering.down(Lab(args.name), keep_log=args.keep_logs)
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    now = report.status(Lab(args.name))
+    return _print(args, now, report.status_text(now))
+
+
+def _list(args: argparse.Namespace) -> int:
+    labs = lowering.listing()
+    data = [{**asdict(lab), "created": lab.created.isoformat()} for lab in labs]
+    return _print(args, data, report.list_text(labs) or "no lab")
+
+
+def _gc(args: argparse.Namespace) -> int:
+    gone = lowering.collect_garbage(timedelta(seconds=args.older_than))
+    return _print(args, gone, "\n".join(gone) or "nothing to clear")
+
+
+def _exec(args: argparse.Namespace) -> int:
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
+    if not words:
+        raise Refusal("PAR-0218", reason="exec NODE -- COMMAND")
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    command = Lab(args.name).command(args.node, words, terminal=terminal)
+    os.execv(command[0], command)  # noqa: S606 - standard streams and exit status pass untouched
+
+
+def _reboot(args: argparse.Namespace) -> int:
+    raising.reboot(Lab(args.name), args.node, hard=args.hard)
+    return 0
+
+
+def _capture(args: argparse.Namespace) -> int:
+    return capture(Lab(args.name), args.node, args.interface, args.seconds, args.file, args.filter)
+
+
+def _playbook(args: argparse.Namespace) -> int:
+    lab = Lab(args.name)
+    lab.facts()
+    file = ROOT / "playbooks" / f"{args.playbook.removesuffix('.yml')}.yml"
+    if not file.exists():
+        raise Refusal("PAR-0219", playbook=file)
+    # The one of our own environment, which need not be activated.
+    ansible = shutil.which("ansible-playbook", path=f"{Path(sys.executable).parent}:{os.defpath}")
+    if ansible is None:
+        raise Refusal("PAR-0220")
+    os.environ.update(PARANAL_LAB=lab.name, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
+    options = args.options[1:] if args.options[:1] == ["--"] else args.options
+    os.execv(ansible, [ansible, str(file), *options])  # noqa: S606 - output and status pass untouched
+
+
+def _fault(args: argparse.Namespace) -> int:
+    lab = Lab(args.name)
+    with lab.operated():
+        if args.kind == "delay":
+            faults.impair(
+                lab,
+                relay.Impairment(
+                    delay_ms=args.delay * 1000,
+                    jitter_ms=args.jitter * 1000,
+                    loss=args.loss,
+                    reorder=args.reorder,
+                    duplicate=args.duplicate,
+                ),
+            )
+        elif args.kind == "link":
+            faults.set_link(lab, args.node, args.state)
+        elif args.kind == "partition":
+            faults.partition(lab, args.one, args.other)
+        else:
+            faults.clear(lab)
+        present = faults.present(lab)
+    return _print(args, present, "\n".join(report.faults_text(present)))
+
+
+def _print(args: argparse.Namespace, data: object, text: str) -> int:
+    output = json.dumps(data, indent=2, ensure_ascii=False) if args.json else text
+    sys.stdout.write(f"{output}\n")
+    return 0
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print data instead of text")
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(code.strip() for code in text.split(",") if code.strip())
+
+
+def _duration(text: str) -> float:
+    """Return seconds. Raises ``Refusal`` PAR-0218 for all but ``40ms``, ``2h`` and their like."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise Refusal("PAR-0218", reason=f"«{text}»: 40ms, 10s, 5m, 2h, 1d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _percent(text: str) -> float:
+    """Return a fraction. Raises ``Refusal`` PAR-0218 unless it is ``0%`` to ``100%``."""
+    try:
+        value = float(text.removesuffix("%")) / 100
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise Refusal("PAR-0218", reason=f"«{text}»: 0% ... 100%")
+    return value

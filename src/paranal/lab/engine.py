@@ -1,0 +1,141 @@
+"""The Docker Engine: a running one is used as found, else our own is started and later stopped.
+
+Our own engine keeps to itself: its own socket, data and containerd, no bridge and no firewall
+rule, because its usual ones would clash with what else runs on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from paranal.lab import lock
+from paranal.lab.docker import Docker, client
+from paranal.messages import Refusal
+
+STATE = Path("/var/lib/paranal-lab")
+"""What outlives a lab: our engine's data, with the node images in it."""
+SOCKET = Path("/run/paranal-docker.sock")
+EXEC_ROOT = Path("/run/paranal-docker")
+PIDFILE = Path("/run/paranal-docker.pid")
+LOG = STATE / "dockerd.log"
+START_SECONDS = 45
+STOP_SECONDS = 30
+_LOCK = "engine"
+_PROBE_SECONDS = 10
+
+
+def find(keep: tuple[int, ...] = ()) -> Docker | None:
+    """Return a client of the first engine that answers: DOCKER_HOST's, ours, the system's."""
+    binary = client()
+    if binary is None:
+        return None
+    for host in _hosts():
+        docker = Docker(binary, host, keep)
+        if _answers(docker):
+            return docker
+    return None
+
+
+def ensure(keep: tuple[int, ...] = ()) -> Docker:
+    """Return a client of a running engine, starting our own when there is none.
+
+    Raises ``Refusal`` PAR-0203 when none can be had.
+    """
+    with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
+        return find(keep) or _start(keep)
+
+
+def stop_ours(docker: Docker) -> bool:
+    """Stop the engine if it is ours and nobody needs it any more; tell whether it was stopped.
+
+    Needed means: it has a container, or some lab's lock is held but the caller's own
+    (``docker.keep``), whose containers may be about to come.
+    """
+    if docker.host != _address(SOCKET):
+        return False
+    with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
+        busy = len(lock.held("lab/")) > len(docker.keep)
+        pid = _pid()
+        if busy or pid is None or docker.call("ps", "--all", "--quiet").strip():
+            return False
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_SECONDS
+        while Path(f"/proc/{pid}").exists():
+            if time.monotonic() > deadline:
+                raise Refusal("PAR-0203", reason=f"dockerd {pid} does not stop", log=LOG)
+            time.sleep(0.05)
+    shutil.rmtree(EXEC_ROOT, ignore_errors=True)
+    return True
+
+
+def _hosts() -> Iterator[str]:
+    if "DOCKER_HOST" in os.environ:
+        yield os.environ["DOCKER_HOST"]
+        return
+    for socket in (SOCKET, Path("/var/run/docker.sock")):
+        if socket.is_socket():
+            yield _address(socket)
+
+
+def _address(socket: Path) -> str:
+    return f"unix://{socket}"
+
+
+def _answers(docker: Docker) -> bool:
+    try:
+        probe = docker.attempt("version", "--format", "{{.Server.Version}}", seconds=_PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return probe.returncode == 0
+
+
+def _start(keep: tuple[int, ...]) -> Docker:
+    binary, daemon = client(), shutil.which("dockerd")
+    if binary is None or daemon is None:
+        raise Refusal("PAR-0203", reason="docker.io is not installed", log=LOG)
+    STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with LOG.open("wb") as log:
+        started = subprocess.Popen(  # noqa: S603 - the distribution's daemon, fixed words
+            [
+                daemon,
+                *("--host", _address(SOCKET)),
+                *("--data-root", str(STATE / "docker")),
+                *("--exec-root", str(EXEC_ROOT)),
+                *("--pidfile", str(PIDFILE)),
+                *("--containerd-namespace", "paranal"),
+                *("--containerd-plugins-namespace", "paranal-plugins"),
+                *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    docker = Docker(binary, _address(SOCKET), keep)
+    deadline = time.monotonic() + START_SECONDS
+    while not (SOCKET.is_socket() and _answers(docker)):
+        if started.poll() is not None or time.monotonic() > deadline:
+            lines = LOG.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            started.kill()
+            raise Refusal("PAR-0203", reason=lines[-1] if lines else "it does not answer", log=LOG)
+        time.sleep(0.1)
+    # Left running on purpose: the last lab's `down` stops it by its pid file.
+    started.returncode = 0
+    return docker
+
+
+def _pid() -> int | None:
+    """Return the id of our running engine, checked to be one: a pid file can be stale."""
+    try:
+        pid = int(PIDFILE.read_text(encoding="ascii"))
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if _address(SOCKET).encode() in words else None

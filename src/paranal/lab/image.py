@@ -1,0 +1,148 @@
+"""The node image: a Debian that was just installed, built from the distribution's packages only.
+
+It is named by the hash of its recipe, so an unchanged recipe is never built twice and a changed
+one never runs from an old image. No file that a role owns is in it, no host key, no machine id:
+those come with a node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from paranal.lab import lock
+from paranal.lab.docker import Docker
+from paranal.messages import Refusal
+
+REPOSITORY = "paranal-node"
+BUILD_PATIENCE_SECONDS = 600
+MIRROR = "http://deb.debian.org/debian"
+PACKAGES = (
+    *("apt", "systemd", "systemd-sysv", "dbus", "kmod", "netbase", "procps", "sudo"),
+    *("openssh-server", "openssl", "ca-certificates", "curl", "unattended-upgrades", "chrony"),
+    *("iproute2", "iputils-ping", "nftables", "tcpdump"),
+    *("strongswan", "charon-systemd", "strongswan-swanctl", "libcharon-extra-plugins"),
+    *("libstrongswan-standard-plugins", "libstrongswan-extra-plugins"),
+    *("postgresql-17", "haproxy"),
+    *("python3", "python3-asyncpg", "python3-cryptography", "python3-httpx", "python3-jinja2"),
+    *("python3-jsonschema", "python3-msgspec", "python3-rapidfuzz", "python3-rich"),
+    *("python3-starlette", "python3-uvicorn", "python3-uvloop", "python3-yaml"),
+)
+HOOKS = (
+    # The installer's account; its key and its sudo right come with each node.
+    'chroot "$1" useradd --create-home --shell /bin/bash ops',
+    # Made by the packages' scripts, and secret or unique: never two nodes with one key or one id.
+    'rm -f "$1"/etc/ssh/ssh_host_*_key "$1"/etc/ssh/ssh_host_*_key.pub',
+    ': >"$1"/etc/machine-id && rm -f "$1"/var/lib/dbus/machine-id',
+    # Caches that systemd would otherwise rebuild in every node's first boot.
+    'chroot "$1" ldconfig && chroot "$1" journalctl --update-catalog',
+    'touch "$1"/etc/.updated "$1"/var/.updated',
+)
+"""mmdebstrap's customize hooks: shell lines, with the new root as ``$1``."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what is in an image; the mirror does not, packages are signed."""
+
+    suite: str
+    packages: tuple[str, ...]
+    hooks: tuple[str, ...] = HOOKS
+
+    @property
+    def tag(self) -> str:
+        """``paranal-node:SUITE-HASH``: twelve digits of the SHA-256 of the recipe."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return f"{REPOSITORY}:{self.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+# PostgreSQL's package carries its major version in its name.
+RECIPES = {
+    "trixie": Recipe("trixie", PACKAGES),
+    "forky": Recipe("forky", tuple(p.replace("postgresql-17", "postgresql") for p in PACKAGES)),
+}
+
+
+def exists(docker: Docker, recipe: Recipe) -> bool:
+    """Tell whether the engine holds the recipe's image."""
+    return bool(docker.call("images", "--quiet", recipe.tag).strip())
+
+
+def ensure(docker: Docker, recipe: Recipe, scratch: Path) -> None:
+    """Build the recipe's image unless the engine holds it; only one build runs at a time.
+
+    ``scratch`` is a folder on a roomy file system for the build. Raises ``Refusal`` PAR-0210.
+    """
+    if exists(docker, recipe):
+        return
+    with lock.hold("image", BUILD_PATIENCE_SECONDS):
+        if not exists(docker, recipe):
+            _build(docker, recipe, scratch)
+
+
+def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:
+    # Whatever a killed build left; its mounts went with its own mount namespace.
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    unfinished = f"{REPOSITORY}:building"
+    # A truncated stream imports without complaint, so it gets its name only afterwards.
+    with (
+        tempfile.TemporaryFile(dir=scratch.parent) as errors,
+        subprocess.Popen(  # noqa: S603 - fixed words
+            debootstrap_command(recipe, os.environ.get("PARANAL_DEBIAN_MIRROR", MIRROR)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"},
+        ) as debootstrap,
+    ):
+        try:
+            importing = subprocess.run(  # noqa: S603 - fixed words
+                docker.command("import", "-", unfinished),
+                stdin=debootstrap.stdout,
+                capture_output=True,
+                check=False,
+            )
+        except BaseException:
+            debootstrap.terminate()
+            raise
+        if debootstrap.stdout:
+            # Should the import have failed, mmdebstrap must see a closed pipe, not wait for ever.
+            debootstrap.stdout.close()
+        debootstrap.wait()
+        errors.seek(0)
+        said = (errors.read() + importing.stderr).decode(errors="replace")
+    shutil.rmtree(scratch, ignore_errors=True)
+    if debootstrap.returncode or importing.returncode:
+        docker.attempt("rmi", unfinished)
+        raise Refusal("PAR-0210", image=recipe.tag, reason=_reason(said))
+    docker.call("tag", unfinished, recipe.tag)
+    docker.call("rmi", unfinished)
+
+
+def debootstrap_command(recipe: Recipe, mirror: str) -> list[str]:
+    """Return mmdebstrap's argument list; it writes the root file system as tar on its output."""
+    command = [
+        # The build must not outlive a killed `up`.
+        *("setpriv", "--pdeathsig", "TERM", "mmdebstrap", "--quiet", "--variant=minbase"),
+        "--format=tar",
+        f"--include={','.join(recipe.packages)}",
+        '--aptopt=Acquire::Check-Valid-Until "false"',  # testing's Release can be past its date
+        "--dpkgopt=force-unsafe-io",
+        *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")),
+        *(f"--customize-hook={hook}" for hook in recipe.hooks),
+    ]
+    return [*command, recipe.suite, "-", mirror]
+
+
+def _reason(output: str) -> str:
+    """Return the line of a failed build that says why: the first error, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("E: ")]
+    return (errors or lines[-1:] or ["?"])[0]

@@ -1,0 +1,117 @@
+"""One lab by its name: what is known of it, and what can be done to it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from paranal.agreement import Agreement, load
+from paranal.lab import engine, lock, names, plan
+from paranal.lab.docker import Container, Docker
+from paranal.lab.home import ROOT, Home
+from paranal.lab.installer import ACCOUNT
+from paranal.messages import Refusal
+
+PATIENCE_SECONDS = 5.0
+"""How long a lab's lock is waited for: a killed ``up`` may have container requests under way."""
+
+
+class Lab:
+    """A named lab. Making the object touches nothing; most calls raise ``Refusal`` PAR-02xx."""
+
+    def __init__(self, name: str = "default", root: Path = ROOT) -> None:
+        """Check the name. Raises ``Refusal`` PAR-0201."""
+        self.name = names.check_name(name)
+        self.home = Home(name, root)
+
+    @contextmanager
+    def operated(self) -> Iterator[int]:
+        """Hold the lab's lock and yield its descriptor. Raises ``Refusal`` PAR-0207."""
+        try:
+            with lock.hold(f"lab/{self.name}", PATIENCE_SECONDS) as descriptor:
+                yield descriptor
+        except lock.Held as held:
+            raise Refusal("PAR-0207", lab=self.name, pid=held.pid) from None
+
+    def engine(self) -> Docker:
+        """Return a client of the engine that runs the lab. Raises ``Refusal`` PAR-0212."""
+        docker = engine.find()
+        if docker is None:
+            raise Refusal("PAR-0212", lab=self.name)
+        return docker
+
+    def facts(self) -> dict[str, Any]:
+        """Return ``lab.json`` of a lab that is up. Raises ``Refusal`` PAR-0212."""
+        facts = self.home.read()
+        if facts is None or facts["state"] != "up":
+            raise Refusal("PAR-0212", lab=self.name)
+        return facts
+
+    def agreement(self) -> Agreement:
+        """Return the lab's own copy of the agreement."""
+        return load(self.home.agreement)
+
+    def wiring(self) -> plan.Plan:
+        """Return the plan of the members that are in the lab."""
+        members = self.agreement().members
+        return plan.wiring(self.name, {code: members[code] for code in self.facts()["members"]})
+
+    def pids(self, containers: Mapping[str, Container] | None = None) -> dict[str, int]:
+        """Return each part's process that owns its network namespace."""
+        found = self.engine().containers(self.name) if containers is None else containers
+        return {
+            container.labels[names.LABEL_PART]: container.pid
+            for container in found.values()
+            if container.labels[names.LABEL_KIND] in ("pause", "border") and container.running
+        }
+
+    def container(self, part: str) -> str:
+        """Return the container of a member, of ``wan`` or of a border (``pe-border``).
+
+        Raises ``Refusal`` PAR-0213 for a part that the lab does not have.
+        """
+        members = sorted(self.facts()["members"])
+        parts = [*members, names.WAN, *(names.border(member) for member in members)]
+        if part not in parts:
+            raise Refusal("PAR-0213", part=part, lab=self.name, parts=", ".join(parts))
+        return names.container(self.name, part)
+
+    def command(self, part: str, words: Sequence[str], *, terminal: bool = False) -> list[str]:
+        """Return the argument list that runs ``words`` inside a part, with its standard streams."""
+        streams = ("-i", "-t") if terminal else ("-i",)
+        return self.engine().command("exec", *streams, self.container(part), *words)
+
+    def exec(
+        self, part: str, *words: str, given: bytes | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run ``words`` inside a part and return how it went.
+
+        Raises ``subprocess.CalledProcessError`` on a failure, unless ``check`` is false.
+        """
+        return subprocess.run(  # noqa: S603 - a list of words, no shell
+            self.command(part, words),
+            input=b"" if given is None else given,
+            capture_output=True,
+            check=check,
+        )
+
+    def ssh_command(self, member: str, *words: str) -> list[str]:
+        """Return the ``ssh`` argument list to a node, with the lab's key and pinned host key."""
+        node = self.facts()["members"].get(member)
+        if node is None:
+            self.container(member)
+            raise Refusal("PAR-0213", part=member, lab=self.name, parts="")
+        options = {
+            "IdentityFile": self.home.key,
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": self.home.known_hosts,
+            "GlobalKnownHostsFile": "/dev/null",
+            "HostKeyAlias": member,
+            "StrictHostKeyChecking": "yes",
+            "BatchMode": "yes",
+        }
+        settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        return ["ssh", "-F", "/dev/null", *settings, f"{ACCOUNT}@{node['ssh_host']}", *words]

@@ -1,0 +1,90 @@
+"""Take labs down, each without a trace, and find the ones nobody owns any more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from paranal.lab import engine, names, owner, wiring
+from paranal.lab.docker import Container, Docker
+from paranal.lab.lab import Lab
+from paranal.messages import Refusal
+
+
+def down(lab: Lab, *, keep_log: bool = False) -> None:
+    """Remove all of the lab, whole or half made, and the engine if it is ours and idle."""
+    with lab.operated() as descriptor:
+        docker = engine.find(keep=(descriptor,))
+        if docker is None:
+            lab.home.remove(keep_log=keep_log)
+            return
+        clear_away(lab, docker, keep_log=keep_log)
+        engine.stop_ours(docker)
+
+
+def clear_away(lab: Lab, docker: Docker, *, keep_log: bool = False) -> None:
+    """Remove the lab's containers, host links and folder; the labels say what there is."""
+    present = docker.containers(lab.name)
+    for container in present.values():
+        if container.labels[names.LABEL_HOME] != str(lab.home.root):
+            raise Refusal("PAR-0209", lab=lab.name, home=container.labels[names.LABEL_HOME])
+    if present:
+        docker.call("rm", "--force", "--volumes", *present)
+    members = {container.labels[names.LABEL_PART] for container in present.values()}
+    wiring.remove_host_links(names.host_link(lab.name, member) for member in sorted(members))
+    lab.home.remove(keep_log=keep_log)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One lab that exists on this machine, as its containers tell it."""
+
+    name: str
+    home: str
+    parts: tuple[str, ...]
+    running: int
+    containers: int
+    created: datetime
+    owner_alive: bool
+
+    def abandoned(self, older_than: timedelta, now: datetime) -> bool:
+        """Tell whether its owner has gone and it was made longer ago than ``older_than``."""
+        return not self.owner_alive and now - self.created >= older_than
+
+
+def listing() -> list[Listed]:
+    """Return every lab on this machine, of any checkout, sorted by name."""
+    docker = engine.find()
+    if docker is None:
+        return []
+    by_lab: dict[str, list[Container]] = {}
+    for container in docker.containers().values():
+        by_lab.setdefault(container.lab, []).append(container)
+    return [_listed(name, group) for name, group in sorted(by_lab.items())]
+
+
+def collect_garbage(older_than: timedelta) -> list[str]:
+    """Take down every abandoned lab and return their names."""
+    now = datetime.now(UTC)
+    gone = [lab for lab in listing() if lab.abandoned(older_than, now)]
+    for lab in gone:
+        down(Lab(lab.name, Path(lab.home)))
+    return [lab.name for lab in gone]
+
+
+def _listed(name: str, group: Iterable[Container]) -> Listed:
+    containers = list(group)
+    first = min(containers, key=lambda container: container.created)
+    parts = {container.labels[names.LABEL_PART] for container in containers}
+    return Listed(
+        name=name,
+        home=first.labels[names.LABEL_HOME],
+        parts=tuple(sorted(parts)),
+        running=sum(container.running for container in containers),
+        containers=len(containers),
+        # The engine writes nanoseconds, which datetime does not read.
+        created=datetime.fromisoformat(f"{first.created[:19]}+00:00"),
+        owner_alive=owner.is_alive(first.labels[names.LABEL_OWNER]),
+    )

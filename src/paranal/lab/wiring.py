@@ -1,0 +1,138 @@
+"""Lay a plan's links between network namespaces, with pyroute2, and take them up and down.
+
+A namespace is reached through ``/proc/PID/ns/net`` of the container that owns it, so nothing is
+left on the host when a container goes: a veth pair dies with either of its ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from paranal.lab.plan import HOST, Link, Plan
+
+IFA_F_NODAD = 0x02
+PARTITION_PRIORITY = 100
+"""Priority of the ``wan`` namespace's rules that part two members; the relay's come after it."""
+
+
+@contextmanager
+def namespace(pid: int | None) -> Iterator[Any]:
+    """Open rtnetlink in the network namespace of process ``pid``, or in the host's for None."""
+    with IPRoute(netns=None if pid is None else f"/proc/{pid}/ns/net") as route:
+        yield route
+
+
+def lay(plan: Plan, pids: Mapping[str, int]) -> None:
+    """Create the plan's links, addresses and routes; ``pids`` maps a part to its owner process.
+
+    Leftovers under the host's names are removed first. Raises ``NetlinkError`` and ``OSError``.
+    """
+    remove_host_links(_host_names(plan.links))
+    with namespace(None) as host:
+        for link in plan.links:
+            far = {"ifname": link.far.interface, **_placed(link.far.part, pids)}
+            near = _placed(link.near.part, pids)
+            host.link("add", ifname=link.near.interface, kind="veth", peer=far, **near)
+    for name in _host_names(plan.links):
+        # A host that switches IPv6 off by default still gets it on this one link of ours.
+        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0", encoding="ascii")
+    ends = [end for link in plan.links for end in (link.near, link.far)]
+    for part in sorted({end.part for end in ends}):
+        with namespace(pids.get(part)) as route:
+            for end in ends:
+                if end.part == part:
+                    _configure(route, end.interface, end.address)
+            if part in plan.routes:
+                route.route("add", dst="0.0.0.0/0", gateway=plan.routes[part])
+
+
+def remove_host_links(interfaces: Iterable[str]) -> None:
+    """Delete the named links of the host that exist."""
+    with namespace(None) as host:
+        for interface in interfaces:
+            for index in host.link_lookup(ifname=interface):
+                with _tolerating(errno.ENODEV):  # its namespace may be going down by itself
+                    host.link("del", index=index)
+
+
+def set_link(pid: int, interface: str, state: str) -> None:
+    """Set a link ``up`` or ``down`` in the namespace of ``pid``."""
+    with namespace(pid) as route:
+        route.link("set", index=route.link_lookup(ifname=interface)[0], state=state)
+
+
+def links_down(pid: int, interfaces: Iterable[str]) -> list[str]:
+    """Return those of ``interfaces`` that are administratively down in the namespace of ``pid``."""
+    with namespace(pid) as route:
+        up = {link.get("ifname") for link in route.get_links() if link["flags"] & 1}
+    return [interface for interface in interfaces if interface not in up]
+
+
+def part_addresses(pid: int, one: str, other: str) -> None:
+    """Drop what two IPv4 addresses send each other through the namespace of ``pid``."""
+    parted = partitions(pid)
+    with namespace(pid) as route:
+        for source, target in ((one, other), (other, one)):
+            if (source, target) not in parted:
+                route.rule("add", **_partition_rule(source, target))
+
+
+def heal_addresses(pid: int) -> None:
+    """Remove every partition in the namespace of ``pid``."""
+    parted = partitions(pid)
+    with namespace(pid) as route:
+        for source, target in parted:
+            route.rule("del", **_partition_rule(source, target))
+
+
+def partitions(pid: int) -> list[tuple[str, str]]:
+    """Return the (source, target) addresses parted in the namespace of ``pid``, sorted."""
+    with namespace(pid) as route:
+        rules = route.get_rules(family=socket.AF_INET)
+    return sorted(
+        (rule.get("src"), rule.get("dst"))
+        for rule in rules
+        if rule.get("priority") == PARTITION_PRIORITY
+    )
+
+
+def _partition_rule(source: str, target: str) -> dict[str, Any]:
+    addresses = {"src": source, "src_len": 32, "dst": target, "dst_len": 32}
+    return {"action": "blackhole", "priority": PARTITION_PRIORITY, **addresses}
+
+
+def _configure(route: Any, interface: str, address: str) -> None:  # noqa: ANN401 - pyroute2 is untyped
+    index = route.link_lookup(ifname=interface)[0]
+    parsed = ip_interface(address)
+    # Our own links have two ends and our own addresses: waiting for duplicates would cost seconds.
+    flags = {"flags": IFA_F_NODAD} if parsed.version == 6 else {}
+    route.link("set", index=index, state="up")
+    route.addr(
+        "add", index=index, address=str(parsed.ip), prefixlen=parsed.network.prefixlen, **flags
+    )
+
+
+def _placed(part: str, pids: Mapping[str, int]) -> dict[str, int]:
+    return {} if part == HOST else {"net_ns_pid": pids[part]}
+
+
+def _host_names(links: Iterable[Link]) -> list[str]:
+    return [end.interface for link in links for end in (link.near, link.far) if end.part == HOST]
+
+
+@contextmanager
+def _tolerating(code: int) -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code != code:
+            raise
