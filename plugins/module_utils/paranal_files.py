@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .paranal_node import (
     Node,
@@ -265,17 +265,16 @@ class Application:
         affected = sorted({*plan.paths, *owed})
         self.node.prepare()
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        made = missing_parents(self.node, self.desired)
+        missing = missing_parents(self.node, self.desired)
         try:
-            before = self._snapshot(affected, interrupted.snapshot)
             journal = {
                 "paths": affected,
                 "owed": sorted(owed),
-                "made": made,
-                "snapshot": before,
+                "made": sorted({*missing, *interrupted.made}),
+                "snapshot": self._snapshot(affected, interrupted.snapshot),
             }
             self._journal("swap", journal)
-            self._swap(plan, made)
+            self._swap(plan, missing)
         except OSError as error:
             self._undo(self._read_journal())
             raise Refused("PAR-0313", path=error.filename or "", reason=error.strerror) from error
@@ -287,7 +286,7 @@ class Application:
             self._activate(affected, units, report)
         except Refused as failure:
             self._roll_back(journal, report, failure)
-        self._finish(plan, made, before, report)
+        self._finish(plan, journal, report)
 
     def _snapshot(self, affected: Iterable[str], older: dict[str, Entry | None]) -> str:
         """Keep every affected path as it was before the first unfinished run; return its name."""
@@ -304,8 +303,8 @@ class Application:
                 shutil.rmtree(old)
         self.step(f"journal: {phase}")
 
-    def _swap(self, plan: Plan, made: list[str]) -> None:
-        for path in made:
+    def _swap(self, plan: Plan, missing: list[str]) -> None:
+        for path in missing:
             self.node.real(path).mkdir(mode=0o755)
             self.step(f"made {path}")
         writes = [*plan.created, *plan.replaced]
@@ -419,7 +418,7 @@ class Application:
         report.services.append(f"{verb} {name}")
         self.step(report.services[-1])
 
-    def _roll_back(self, journal: dict[str, Any], report: Report, failure: Refused) -> None:
+    def _roll_back(self, journal: dict[str, Any], report: Report, failure: Refused) -> NoReturn:
         """Put the old content back, activate it again, and refuse with what ``failure`` says."""
         self._journal("rollback", journal)
         affected = journal["paths"]
@@ -450,18 +449,18 @@ class Application:
         self.manifest["pending"] = sorted({*self.manifest["pending"], *paths})
         write_json(self.manifest_file, self.manifest)
 
-    def _finish(self, plan: Plan, made: list[str], before: str, report: Report) -> None:
-        all_made = self._remove_empty({*self.manifest["made"], *made, *self._former_directories()})
+    def _finish(self, plan: Plan, journal: dict[str, Any], report: Report) -> None:
+        made = {*self.manifest["made"], *journal["made"], *self._former_directories()}
         entries = {p: {**e.facts, "secret": e.secret} for p, e in self.desired.items()}
-        manifest = {"entries": entries, "absent": self.absent, "made": all_made, "pending": []}
-        write_json(self.manifest_file, manifest)
+        manifest = {"entries": entries, "absent": self.absent, "pending": []}
+        write_json(self.manifest_file, {**manifest, "made": self._remove_empty(made)})
         self.step("manifest written")
         if plan.paths:
             previous = self.folder / "previous"
             shutil.rmtree(previous, ignore_errors=True)
-            (self.folder / before).rename(previous)
+            (self.folder / journal["snapshot"]).rename(previous)
         else:
-            shutil.rmtree(self.folder / before)
+            shutil.rmtree(self.folder / journal["snapshot"])
         self.step("generation kept")
         changes = [f"created {p}" for p in plan.created] + [f"replaced {p}" for p in plan.replaced]
         changes += [f"removed {p}" for p in plan.removed]
