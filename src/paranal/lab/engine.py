@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,10 +37,18 @@ def find(keep: tuple[int, ...] = ()) -> Docker | None:
     if binary is None:
         return None
     for host in _hosts():
-        docker = Docker(binary, host, keep)
-        if _answers(docker):
-            return docker
+        if _listens(host):
+            return Docker(binary, host, keep)
     return None
+
+
+def reach(keep: tuple[int, ...] = ()) -> Docker | None:
+    """Return a client of a running engine; ours is started if it died with containers left."""
+    docker = find(keep)
+    left = STATE / "docker" / "containers"
+    if docker is None and left.exists() and any(left.iterdir()):
+        return ensure(keep)
+    return docker
 
 
 def ensure(keep: tuple[int, ...] = ()) -> Docker:
@@ -77,14 +86,26 @@ def stop_ours(docker: Docker) -> bool:
 def _hosts() -> Iterator[str]:
     if "DOCKER_HOST" in os.environ:
         yield os.environ["DOCKER_HOST"]
-        return
-    for socket in (SOCKET, Path("/var/run/docker.sock")):
-        if socket.is_socket():
-            yield _address(socket)
+        return  # asked for by name: another engine would be a surprise
+    for path in (SOCKET, Path("/var/run/docker.sock")):
+        if path.is_socket():
+            yield _address(path)
 
 
-def _address(socket: Path) -> str:
-    return f"unix://{socket}"
+def _address(path: Path) -> str:
+    return f"unix://{path}"
+
+
+def _listens(host: str) -> bool:
+    """Tell whether an engine takes connections; one that is not a local socket shows it later."""
+    if not host.startswith("unix://"):
+        return True
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(host.removeprefix("unix://"))
+        except OSError:
+            return False
+    return True
 
 
 def _answers(docker: Docker) -> bool:
@@ -96,6 +117,9 @@ def _answers(docker: Docker) -> bool:
 
 
 def _start(keep: tuple[int, ...]) -> Docker:
+    asked = os.environ.get("DOCKER_HOST", _address(SOCKET))
+    if asked != _address(SOCKET):
+        raise Refusal("PAR-0203", reason=f"DOCKER_HOST={asked} does not answer", log=LOG)
     binary, daemon = client(), shutil.which("dockerd")
     if binary is None or daemon is None:
         raise Refusal("PAR-0203", reason="docker.io is not installed", log=LOG)

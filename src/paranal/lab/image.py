@@ -86,6 +86,14 @@ def ensure(docker: Docker, recipe: Recipe, scratch: Path) -> None:
             _build(docker, recipe, scratch)
 
 
+def drop_outdated(docker: Docker) -> None:
+    """Remove the node images that no recipe makes any more and no container uses."""
+    current = {recipe.tag for recipe in RECIPES.values()}
+    listed = docker.call("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
+    for tag in sorted(set(listed) - current):
+        docker.attempt("rmi", tag)  # refused by the engine while a container uses it: keep it then
+
+
 def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:
     # Whatever a killed build left; its mounts went with its own mount namespace.
     shutil.rmtree(scratch, ignore_errors=True)

@@ -6,14 +6,16 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paranal.agreement import Agreement, load
-from paranal.lab import engine, lock, names, plan
+from paranal.lab import engine, lock, names, plan, preflight
 from paranal.lab.docker import Container, Docker
 from paranal.lab.home import ROOT, Home
 from paranal.lab.installer import ACCOUNT
 from paranal.messages import Refusal
+
+if TYPE_CHECKING:
+    from paranal.agreement import Agreement
 
 PATIENCE_SECONDS = 5.0
 """How long a lab's lock is waited for: a killed ``up`` may have container requests under way."""
@@ -29,7 +31,8 @@ class Lab:
 
     @contextmanager
     def operated(self) -> Iterator[int]:
-        """Hold the lab's lock and yield its descriptor. Raises ``Refusal`` PAR-0207."""
+        """Hold the lab's lock and yield its descriptor. Raises ``Refusal`` PAR-0202, PAR-0207."""
+        preflight.check_root()
         try:
             with lock.hold(f"lab/{self.name}", PATIENCE_SECONDS) as descriptor:
                 yield descriptor
@@ -52,6 +55,8 @@ class Lab:
 
     def agreement(self) -> Agreement:
         """Return the lab's own copy of the agreement."""
+        from paranal.agreement import load  # its checks take time that `exec` need not spend
+
         return load(self.home.agreement)
 
     def wiring(self) -> plan.Plan:
@@ -73,7 +78,10 @@ class Lab:
 
         Raises ``Refusal`` PAR-0213 for a part that the lab does not have.
         """
-        members = sorted(self.facts()["members"])
+        facts = self.home.read()  # also of a lab that did not come up whole: to look into it
+        if facts is None:
+            raise Refusal("PAR-0212", lab=self.name)
+        members = sorted(facts["members"])
         parts = [*members, names.WAN, *(names.border(member) for member in members)]
         if part not in parts:
             raise Refusal("PAR-0213", part=part, lab=self.name, parts=", ".join(parts))
@@ -100,10 +108,9 @@ class Lab:
 
     def ssh_command(self, member: str, *words: str) -> list[str]:
         """Return the ``ssh`` argument list to a node, with the lab's key and pinned host key."""
-        node = self.facts()["members"].get(member)
-        if node is None:
-            self.container(member)
-            raise Refusal("PAR-0213", part=member, lab=self.name, parts="")
+        members = self.facts()["members"]
+        if member not in members:
+            raise Refusal("PAR-0213", part=member, lab=self.name, parts=", ".join(sorted(members)))
         options = {
             "IdentityFile": self.home.key,
             "IdentitiesOnly": "yes",
@@ -114,4 +121,11 @@ class Lab:
             "BatchMode": "yes",
         }
         settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-        return ["ssh", "-F", "/dev/null", *settings, f"{ACCOUNT}@{node['ssh_host']}", *words]
+        return [
+            "ssh",
+            "-F",
+            "/dev/null",
+            *settings,
+            f"{ACCOUNT}@{members[member]['ssh_host']}",
+            *words,
+        ]

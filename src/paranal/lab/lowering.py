@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from paranal.lab import engine, names, owner, wiring
+from paranal.lab import (
+    connections,
+    engine,
+    evidence,
+    image,
+    lock,
+    names,
+    owner,
+    preflight,
+    wiring,
+)
 from paranal.lab.docker import Container, Docker
 from paranal.lab.lab import Lab
 from paranal.messages import Refusal
@@ -16,10 +26,13 @@ from paranal.messages import Refusal
 def down(lab: Lab, *, keep_log: bool = False) -> None:
     """Remove all of the lab, whole or half made, and the engine if it is ours and idle."""
     with lab.operated() as descriptor:
-        docker = engine.find(keep=(descriptor,))
+        docker = engine.reach(keep=(descriptor,))
         if docker is None:
+            connections.end(lab.name)
             lab.home.remove(keep_log=keep_log)
             return
+        if keep_log and docker.containers(lab.name):
+            evidence.collect(lab, lab.home.log)
         clear_away(lab, docker, keep_log=keep_log)
         engine.stop_ours(docker)
 
@@ -30,6 +43,7 @@ def clear_away(lab: Lab, docker: Docker, *, keep_log: bool = False) -> None:
     for container in present.values():
         if container.labels[names.LABEL_HOME] != str(lab.home.root):
             raise Refusal("PAR-0209", lab=lab.name, home=container.labels[names.LABEL_HOME])
+    connections.end(lab.name)
     if present:
         docker.call("rm", "--force", "--volumes", *present)
     members = {container.labels[names.LABEL_PART] for container in present.values()}
@@ -48,10 +62,12 @@ class Listed:
     containers: int
     created: datetime
     owner_alive: bool
+    operated: bool
 
     def abandoned(self, older_than: timedelta, now: datetime) -> bool:
-        """Tell whether its owner has gone and it was made longer ago than ``older_than``."""
-        return not self.owner_alive and now - self.created >= older_than
+        """Tell whether its owner has gone, it was made longer ago, and nobody is at it now."""
+        idle = not self.owner_alive and not self.operated
+        return idle and now - self.created >= older_than
 
 
 def listing() -> list[Listed]:
@@ -66,11 +82,18 @@ def listing() -> list[Listed]:
 
 
 def collect_garbage(older_than: timedelta) -> list[str]:
-    """Take down every abandoned lab and return their names."""
+    """Take down every abandoned lab, drop images no recipe makes, and return the labs' names."""
+    preflight.check_root()
+    docker = engine.reach()
+    if docker is None:
+        return []
     now = datetime.now(UTC)
     gone = [lab for lab in listing() if lab.abandoned(older_than, now)]
     for lab in gone:
         down(Lab(lab.name, Path(lab.home)))
+    if engine.find():
+        image.drop_outdated(docker)
+        engine.stop_ours(docker)
     return [lab.name for lab in gone]
 
 
@@ -86,5 +109,6 @@ def _listed(name: str, group: Iterable[Container]) -> Listed:
         containers=len(containers),
         # The engine writes nanoseconds, which datetime does not read.
         created=datetime.fromisoformat(f"{first.created[:19]}+00:00"),
+        operated=lock.holder(f"lab/{name}") is not None,
         owner_alive=owner.is_alive(first.labels[names.LABEL_OWNER]),
     )

@@ -14,12 +14,11 @@ NEEDED_BYTES = 3 * 1024**3
 
 
 def check(state: Path) -> None:
-    """Raise the first ``Refusal`` (PAR-0202, 0204, 0205, 0206) that holds on this machine.
+    """Raise the first ``Refusal`` (PAR-0202, PAR-0204 to PAR-0206) that holds on this machine.
 
     ``state`` is the folder, existing or not, on whose file system the images lie.
     """
-    if os.geteuid() != 0:
-        raise Refusal("PAR-0202")
+    check_root()
     if not TUN.is_char_device():
         raise Refusal("PAR-0204", path=TUN)
     if not IPV6.exists():
@@ -28,6 +27,12 @@ def check(state: Path) -> None:
     free = shutil.disk_usage(room).free
     if free < NEEDED_BYTES:
         raise Refusal("PAR-0205", path=room, free=_gib(free), needed=_gib(NEEDED_BYTES))
+
+
+def check_root() -> None:
+    """Raise ``Refusal`` PAR-0202 unless this process may make containers and links."""
+    if os.geteuid() != 0:
+        raise Refusal("PAR-0202")
 
 
 def _gib(size: int) -> str:

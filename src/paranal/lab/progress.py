@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
     """Show that ``text`` is under way, and how long it took when it is done."""
+    from rich.console import Console  # a tenth of a second, for the steps that last longer
+
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     started = time.monotonic()
     if sys.stderr.isatty():

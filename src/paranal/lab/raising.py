@@ -11,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paranal.agreement import Agreement, load
-from paranal.lab import engine, image, installer, names, plan, preflight, relay, wiring
+from paranal.lab import connections, engine, image, installer, names, plan, preflight, relay, wiring
 from paranal.lab.containers import Maker
 from paranal.lab.docker import Container, Docker
 from paranal.lab.lab import Lab
@@ -22,6 +21,9 @@ from paranal.lab.lowering import clear_away
 from paranal.lab.owner import owner
 from paranal.lab.progress import step
 from paranal.messages import Refusal
+
+if TYPE_CHECKING:
+    from paranal.agreement import Agreement
 
 READY_SECONDS = 90
 DEFAULT_AGREEMENT = "pacific-alliance"
@@ -46,6 +48,8 @@ def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
     Raises ``Refusal`` PAR-02xx, and PAR-01xx for the agreement.
     """
     preflight.check(engine.STATE)
+    if wish.members or wish.agreement:
+        read_wish(lab, wish)  # refused before anything is started
     with lab.operated() as descriptor:
         docker = engine.ensure(keep=(descriptor,))
         present = docker.containers(lab.name)
@@ -81,7 +85,9 @@ def reboot(lab: Lab, member: str, *, hard: bool = False) -> None:
 
 
 def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
-    """Return the agreement (a file, or a word for ``agreement/WORD.yml``) and the members wished."""
+    """Return the agreement (a file, or a word: ``agreement/WORD.yml``) and the members wished."""
+    from paranal.agreement import load  # its checks take time that a running lab need not spend
+
     chosen = wish.agreement or DEFAULT_AGREEMENT
     named = lab.home.root / "agreement" / f"{chosen}.yml"
     agreement = load(named if named.exists() else Path(chosen))
@@ -156,6 +162,7 @@ def _create(
 
 def _boot(lab: Lab, docker: Docker, member: str) -> None:
     with step(f"booting {member}"):
+        connections.end(lab.name)
         docker.call("restart", "--time", "0", names.pause(lab.name, member))
         pids = lab.pids(docker.containers(lab.name))
         wiring.lay(lab.wiring().touching(member), pids)

@@ -1,0 +1,167 @@
+"""Measure the lab: ``paranal bench provision`` prints each figure beside its mark.
+
+Marks are those of the issue that asked for them; a figure without one is there to explain another.
+Both sides of a ratio come from the same run on the same hosts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from paranal.lab import demo, lowering, raising
+from paranal.lab.lab import Lab
+from paranal.lab.playbook import play
+from paranal.lab.progress import step
+
+BENCH_LAB = "bench"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured value, its unit, and the mark it is held against (None: no mark)."""
+
+    value: float
+    unit: str
+    mark: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Tell whether the value is within its mark; None without a mark."""
+        return None if self.mark is None else self.value <= self.mark
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the benches and their options."""
+    parser.add_argument("bench", choices=["provision"])
+    parser.add_argument("--agreement", default="pacific-alliance")
+    parser.add_argument("--json", action="store_true", help="print data instead of a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one bench in a lab of its own; 0 when every mark is met, 1 otherwise."""
+    lab = Lab(BENCH_LAB)
+    lowering.down(lab)
+    try:
+        figures = provision(lab, args.agreement)
+    finally:
+        lowering.down(lab)
+    if args.json:
+        sys.stdout.write(json.dumps(as_dict("provision", figures), indent=2) + "\n")
+    else:
+        _print(figures)
+    return 0 if all(figure.met is not False for figure in figures.values()) else 1
+
+
+def as_dict(bench: str, figures: dict[str, Figure]) -> dict[str, Any]:
+    """Return the house's shape of a bench: its name, figures with marks, and conditions."""
+    return {
+        "bench": bench,
+        "figures": {name: {**asdict(each), "met": each.met} for name, each in figures.items()},
+        "conditions": {
+            "cores": os.cpu_count(),
+            "kernel": platform.release(),
+            "python": platform.python_version(),
+            "data_plane": "userspace",
+            "delay_one_way_ms": 0,
+            "load_1min": round(os.getloadavg()[0], 2),
+            "ansible": "stock strategy, pipelining, image cached",
+        },
+    }
+
+
+def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
+    """Bring a lab up, provision it twice, and ask; the image must be cached to mean anything."""
+    started = time.monotonic()
+    cpu_before = _children_cpu()
+    create, facts = _timed(
+        "create", lambda: raising.up(lab, raising.Wish(agreement=agreement), os.getpid())
+    )
+    members = sorted(facts["members"])
+    converge, _ = _timed("first converge", lambda: demo.provision(lab))
+    first_runs = _module_runs(lab, members)
+    ask, _ = _timed("first consolidated answer", lambda: demo.first_answer(lab))
+    first_answer = time.monotonic() - started
+    cpu_first = _children_cpu() - cpu_before
+    second, _ = _timed("second converge", lambda: play(lab, "site"))
+    second_runs = {host: runs - first_runs[host] for host, runs in _module_runs(lab, members).items()}
+    empty, _ = _timed("empty play", lambda: play(lab, "empty"))
+    return {
+        "lab_up_to_first_answer": Figure(round(first_answer, 1), "s", 60),
+        "create": Figure(create, "s"),
+        "converge": Figure(converge, "s"),
+        "ask": Figure(ask, "s"),
+        "controller_cpu_first": Figure(round(cpu_first, 1), "CPU s"),
+        "second_converge": Figure(second, "s", 8),
+        "empty_play": Figure(empty, "s"),
+        "second_to_empty_ratio": Figure(round(second / empty, 2), "ratio"),
+        "module_runs_first": Figure(max(first_runs.values()), "runs per host", 15),
+        "module_runs_unchanged": Figure(max(second_runs.values()), "runs per host", 6),
+        "memory_four_nodes": Figure(_memory_mib(lab, members), "MiB", 4096),
+    }
+
+
+def _timed(what: str, act: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.monotonic()
+    with step(what):
+        result = act()
+    return round(time.monotonic() - started, 2), result
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _module_runs(lab: Lab, members: list[str]) -> dict[str, int]:
+    """Count the module runs of each node so far: with pipelining, one sudo command each.
+
+    sudo's own log on the node says so; no plugin of ours takes part in the count.
+    """
+
+    def runs(member: str) -> int:
+        journal = lab.exec(member, "journalctl", "--identifier=sudo", "--output=cat", "--no-pager")
+        return sum(b"COMMAND=" in line for line in journal.stdout.splitlines())
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(members, pool.map(runs, members), strict=True))
+
+
+def _memory_mib(lab: Lab, members: list[str]) -> float:
+    """Return what all processes of the nodes hold, as proportional set sizes (MiB)."""
+
+    def held(member: str) -> int:
+        script = (
+            "import glob\n"
+            "total = 0\n"
+            "for name in glob.glob('/proc/[0-9]*/smaps_rollup'):\n"
+            "    try:\n"
+            "        lines = open(name).read().splitlines()\n"
+            "    except OSError:\n"
+            "        continue\n"
+            "    total += sum(int(l.split()[1]) for l in lines if l.startswith('Pss:'))\n"
+            "print(total)\n"
+        )
+        return int(lab.exec(member, "python3", "-c", script).stdout)
+
+    return round(sum(held(member) for member in members) / 1024, 0)
+
+
+def _print(figures: dict[str, Figure]) -> None:
+    table = Table("figure", "value", "unit", "mark", "met")
+    for name, each in figures.items():
+        met = {True: "yes", False: "NO", None: ""}[each.met]
+        table.add_row(name, f"{each.value:g}", each.unit, f"{each.mark or ''}", met)
+    Console().print(table)

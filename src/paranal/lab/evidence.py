@@ -1,0 +1,46 @@
+"""Keep what explains a failure before a lab goes: journals, tunnels, rules, routes, the facts."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from paranal.lab import names
+from paranal.lab.lab import Lab
+
+NODE_COMMANDS = {
+    "journal": ("journalctl", "--boot", "--no-pager", "--output=short-iso-precise"),
+    "failed": ("systemctl", "--failed", "--no-pager"),
+    "sas": ("swanctl", "--list-sas"),
+    "conns": ("swanctl", "--list-conns"),
+    "nft": ("nft", "list", "ruleset"),
+    "addresses": ("ip", "address"),
+    "routes": ("ip", "route", "show", "table", "all"),
+}
+"""What is asked of each node: file's suffix -> command. None of it prints a secret."""
+WAN_COMMANDS = {"addresses": ("ip", "address"), "rules": ("ip", "rule")}
+
+
+def collect(lab: Lab, folder: Path) -> list[Path]:
+    """Write ``PART.WHAT.txt`` files and the lab's facts into ``folder`` and return them.
+
+    A part that does not answer leaves a file that says so.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = lab.home.read() or {"members": {}}
+    questions = dict.fromkeys(facts["members"], NODE_COMMANDS) | {names.WAN: WAN_COMMANDS}
+    asked = [(part, *item) for part, commands in questions.items() for item in commands.items()]
+
+    def keep(part: str, what: str, words: tuple[str, ...]) -> Path:
+        file = folder / f"{part}.{what}.txt"
+        done = lab.engine().attempt("exec", names.container(lab.name, part), *words)
+        file.write_bytes(done.stdout + done.stderr)
+        return file
+
+    with ThreadPoolExecutor(2) as pool:
+        kept = [run.result() for run in [pool.submit(keep, *question) for question in asked]]
+    for source in (lab.home.folder / "lab.json", lab.home.agreement):
+        if source.exists():
+            kept.append(Path(shutil.copy(source, folder)))
+    return kept

@@ -1,0 +1,88 @@
+"""Run one of the repository's playbooks on a lab, as an operator would."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.messages import Refusal
+
+_RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+)"
+    r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a playbook went: seconds, tasks changed by host, and where its output is kept."""
+
+    playbook: str
+    seconds: float
+    changed: dict[str, int]
+    log: Path
+
+
+def command(playbook: str, options: Sequence[str] = ()) -> list[str]:
+    """Return the argument list that plays ``playbook`` (``site`` or ``site.yml``).
+
+    Raises ``Refusal`` PAR-0219 (no such playbook) or PAR-0220 (no ansible-playbook).
+    """
+    file = ROOT / "playbooks" / f"{playbook.removesuffix('.yml')}.yml"
+    if not file.exists():
+        raise Refusal("PAR-0219", playbook=file)
+    # The one of our own environment, which need not be activated.
+    ansible = shutil.which("ansible-playbook", path=f"{Path(sys.executable).parent}:{os.defpath}")
+    if ansible is None:
+        raise Refusal("PAR-0220")
+    return [ansible, str(file), *options]
+
+
+def environment(lab: Lab) -> dict[str, str]:
+    """Return the environment in which Ansible finds this lab and the repository's settings."""
+    settings = {"PARANAL_LAB": lab.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    return {**os.environ, **settings}
+
+
+def play(lab: Lab, playbook: str, *options: str) -> Played:
+    """Play to the end, keep the output under the lab's log folder, and return how it went.
+
+    Raises ``Refusal`` PAR-0221 with the last error that Ansible printed when a host fails.
+    """
+    name = playbook.removesuffix(".yml")
+    lab.home.log.mkdir(parents=True, exist_ok=True)
+    log = lab.home.log / f"{name}.log"
+    started = time.monotonic()
+    with log.open("wb") as output:
+        done = subprocess.run(  # noqa: S603 - a list of words, no shell
+            command(playbook, options),
+            env=environment(lab),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    seconds = time.monotonic() - started
+    text = log.read_text(encoding="utf-8", errors="replace")
+    if done.returncode:
+        raise Refusal("PAR-0221", playbook=name, reason=_error(text), log=log)
+    changed = {found["host"]: int(found["changed"]) for found in _RECAP.finditer(text)}
+    return Played(name, round(seconds, 2), changed, log)
+
+
+def _error(text: str) -> str:
+    """Return the last error line of Ansible's output, else its last line."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("[ERROR]", "fatal:"))]
+    return (errors or lines or ["?"])[-1]
