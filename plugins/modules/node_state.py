@@ -112,6 +112,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
 from ..module_utils.paranal_checks import run_checks  # noqa: TID252
+from ..module_utils.paranal_leaves import probe_certificates  # noqa: TID252
 from ..module_utils.paranal_node import (  # noqa: TID252
     Node,
     Refused,
@@ -137,6 +138,7 @@ PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
     "packages": lambda node, view: probe_packages(run_command),
     "units": lambda node, view: probe_units(run_command),
     "host": lambda node, view: probe_host(node, run_command),
+    "certificates": lambda node, view: probe_certificates(node),
 }
 
 

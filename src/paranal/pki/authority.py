@@ -336,10 +336,10 @@ class CertificateAuthority:
             found[name] = crl
         return found
 
-    def publish(self, target: Path) -> list[str]:
+    def publish(self, target: Path, *, dry: bool = False) -> list[str]:
         """Put the public half into ``target``: ``ca/CC-{root,issuing}.pem``, ``crl/CC-….crl``.
 
-        Returns the files that changed, relative to ``target``; none when nothing did.
+        Returns the files that changed, or with ``dry`` would change, relative to ``target``.
         """
         content = {}
         lists = self.lists()
@@ -351,8 +351,9 @@ class CertificateAuthority:
             path = target / relative
             if path.exists() and path.read_bytes() == data:
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, data, PUBLIC_MODE)
+            if not dry:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, data, PUBLIC_MODE)
             changed.append(relative)
         return changed
 
@@ -378,13 +379,24 @@ class CertificateAuthority:
             }
         return report
 
+    def due_lists(self) -> list[str]:
+        """Return which of ``root`` and ``issuing`` the next ``crl`` would sign."""
+        with locked(self.directory):
+            return [name for name, _ in self._due(self._clock())]
+
+    def _due(self, now: datetime) -> list[tuple[str, _Signer]]:
+        signers = (("root", self._root), ("issuing", self._issuing))
+        return [
+            (name, signer)
+            for name, signer in signers
+            if signer.is_crl_due(now) and (signer.has_key or name == "issuing")
+        ]
+
     def _renew_lists(self, now: datetime) -> list[str]:
-        renewed = []
-        for name, signer in (("root", self._root), ("issuing", self._issuing)):
-            if signer.is_crl_due(now) and (signer.has_key or name == "issuing"):
-                signer.sign_crl(now)
-                renewed.append(name)
-        return renewed
+        due = self._due(now)
+        for _, signer in due:
+            signer.sign_crl(now)
+        return [name for name, _ in due]
 
     def _signer_of(self, serial: str) -> _Signer:
         for signer in (self._issuing, self._root):

@@ -1,0 +1,220 @@
+"""The controller's half of ``node_certificates``: compare, sign, publish.
+
+The module documents the options. Everything that can be refused without the node (a name outside
+the country's domain, a wrong passphrase) is refused before the node makes a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from paranal.messages import Refusal
+from paranal.pki import CertificateAuthority, Issued, certificates
+from paranal.pki.profiles import checked_names, profile_named
+from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
+from paranal.pki.storage import read_passphrase
+
+RENEW_AT_FRACTION = 0.33
+LEAF_OPTIONS = (
+    "name",
+    "profile",
+    "names",
+    "key",
+    "certificate",
+    "chain",
+    "owner",
+    "group",
+    "mode",
+    "reload",
+)
+REQUIRED = ("name", "profile", "names", "key")
+Held = Mapping[str, Mapping[str, Any]]
+
+
+class ActionModule(ActionBase):
+    """Issue what the node lacks; keep the country's revocation lists fresh and published."""
+
+    _VALID_ARGS = frozenset(
+        {"leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"}
+    )
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Do the whole task in two module runs, one, or none."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._converge(task_vars or {})}
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": str(refusal)}
+
+    def _converge(self, variables: dict[str, Any]) -> dict[str, Any]:
+        arguments = self._task.args
+        for option in ("leaves", "authority", "passphrase_file", "published"):
+            if not arguments.get(option):
+                known = ", ".join(sorted(self._VALID_ARGS))
+                raise Refusal("PAR-0315", option="node_certificates", key=option, known=known)
+        probe = (variables.get("node_session") or {}).get("probe", {}).get("certificates", {})
+        held: Held = probe.get("leaves", {})
+        leaves = [declared_leaf(item) for item in arguments["leaves"]]
+        directory, published = Path(arguments["authority"]), Path(arguments["published"])
+        authority = CertificateAuthority(directory)
+        for leaf in leaves:
+            checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
+        fraction = float(arguments.get("renew_at_fraction", RENEW_AT_FRACTION))
+        wanted = wanted_leaves(leaves, held, authority, fraction, datetime.now(UTC))
+        repaired = [
+            leaf
+            for leaf in leaves
+            if leaf.name not in wanted and needs_repair(leaf, held[leaf.name])
+        ]
+        removed = sorted(held.keys() - {leaf.name for leaf in leaves})
+        due = authority.due_lists()
+        issued: dict[str, Issued] = {}
+        report: dict[str, Any] = {}
+        if self._task.check_mode:
+            published_files = authority.publish(published, dry=True)
+            published_files += [f"crl/{authority.member}-{name}.crl" for name in due]
+        else:
+            if due or wanted:
+                passphrase = read_passphrase(Path(arguments["passphrase_file"]))
+                authority = CertificateAuthority(directory, passphrase)
+            due = authority.crl()
+            published_files = authority.publish(published)
+            if wanted:
+                requests = self._call("request", [wanted[name][0] for name in wanted], variables)
+                for name, (leaf, _) in wanted.items():
+                    csr = requests["requests"][name].encode()
+                    issued[name] = authority.issue(csr, leaf.profile, leaf.names)
+            if wanted or repaired or removed or probe.get("owed"):
+                install = [installable(leaf, issued[leaf.name]) for leaf, _ in wanted.values()]
+                install += [leaf.as_request() for leaf in repaired]
+                report = self._call("install", install, variables, remove=removed)
+        changed = bool(wanted or repaired or removed or due or published_files)
+        return {
+            "changed": changed or bool(report.get("changed")),
+            "issued": [told(leaf, why, issued.get(leaf.name)) for leaf, why in wanted.values()],
+            "removed": removed,
+            "repaired": [leaf.name for leaf in repaired],
+            "lists": due,
+            "published": sorted(set(published_files)),
+            "paths": report.get("paths", []),
+            "diff": diffs(wanted.values(), removed, held, issued),
+        }
+
+    def _call(
+        self,
+        phase: str,
+        leaves: Iterable[Leaf | dict[str, Any]],
+        variables: dict[str, Any],
+        remove: list[str] | None = None,
+    ) -> dict[str, Any]:
+        """Run the module once; refuse in the catalogue's words what it refused."""
+        arguments = {
+            "phase": phase,
+            "leaves": [x.as_request() if isinstance(x, Leaf) else x for x in leaves],
+            "remove": remove or [],
+            "session": variables["node_session"]["session"]["id"],
+            "root": self._task.args.get("root", "/"),
+        }
+        answer: dict[str, Any] = self._execute_module(
+            "node_certificates", module_args=arguments, task_vars=variables
+        )
+        if answer.get("failed"):
+            refusal = answer.get("refusal")
+            if refusal:
+                raise Refusal(refusal["code"], **refusal["params"])
+            raise Refusal("PAR-0425", reason=answer.get("msg"))
+        return answer
+
+
+# --- pure ---------------------------------------------------------------------------------------
+
+
+def declared_leaf(item: Mapping[str, Any]) -> Leaf:
+    """Return one declared leaf with its defaults; refuse (PAR-0315) a missing or unknown key."""
+    wrong = [key for key in item if key not in LEAF_OPTIONS]
+    wrong += [key for key in REQUIRED if not item.get(key)]
+    if wrong:
+        raise Refusal("PAR-0315", option="leaves", key=wrong[0], known=", ".join(LEAF_OPTIONS))
+    settings = {**item, "certificate": item.get("certificate") or item["key"]}
+    settings["names"] = tuple(str(name) for name in item["names"])
+    settings["reload"] = tuple(item.get("reload") or ())
+    return Leaf(**settings)
+
+
+def wanted_leaves(
+    leaves: Iterable[Leaf],
+    held: Held,
+    authority: CertificateAuthority,
+    fraction: float,
+    now: datetime,
+) -> dict[str, tuple[Leaf, str]]:
+    """Return name -> (leaf, reason) of what must be issued."""
+    issuer = certificates.fingerprint(authority.issuing)
+    revoked = {entry["serial"] for entry in authority.issued() if entry["revoked"]}
+    found = {}
+    for leaf in leaves:
+        reason = reason_to_issue(leaf, held.get(leaf.name), issuer, revoked, fraction, now)
+        if reason:
+            found[leaf.name] = (leaf, reason)
+    return found
+
+
+def installable(leaf: Leaf, issued: Issued) -> dict[str, Any]:
+    """Return a leaf with its certificate, as it travels to the node."""
+    chain = issued.chain_pem.decode()
+    pem = issued.pem.decode()
+    return {**leaf.as_request(), "pem": pem, "issuer": chain.removeprefix(pem)}
+
+
+def told(leaf: Leaf, reason: str, issued: Issued | None) -> dict[str, Any]:
+    """Return what the task reports of one new leaf."""
+    told_of: dict[str, Any] = {"name": leaf.name, "reason": REASONS[reason]}
+    told_of["names"] = list(leaf.names)
+    if issued is not None:
+        facts = certificates.facts(issued.certificate)
+        told_of |= {"serial": facts["serial"], "not_after": facts["not_after"]}
+    return told_of
+
+
+def diffs(
+    wanted: Iterable[tuple[Leaf, str]],
+    removed: Iterable[str],
+    held: Held,
+    issued: Mapping[str, Issued],
+) -> list[dict[str, str]]:
+    """Return Ansible's diff: names, serial and end of each leaf before and after."""
+    found = []
+    for leaf, reason in wanted:
+        after: dict[str, Any] = {"names": list(leaf.names), "profile": leaf.profile}
+        after |= {"serial": "?", "not_after": "?"}
+        if leaf.name in issued:
+            after.update(certificates.facts(issued[leaf.name].certificate))
+        header = f"{leaf.certificate} ({REASONS[reason]})"
+        found.append(
+            {
+                "before_header": header,
+                "after_header": header,
+                "before": described(held.get(leaf.name)),
+                "after": described(after),
+            }
+        )
+    for name in removed:
+        found.append({"before_header": name, "after_header": name, "after": ""})
+        found[-1]["before"] = described(held[name])
+    return found
+
+
+def described(facts: Mapping[str, Any] | None) -> str:
+    """Return a leaf as lines of text; empty for none, or for one that a crash left half-way."""
+    if facts is None or "serial" not in facts:
+        return ""
+    lines = [f"name: {name}" for name in facts["names"]]
+    lines += [f"{key}: {facts[key]}" for key in ("profile", "serial", "not_after") if key in facts]
+    return "\n".join(lines) + "\n"

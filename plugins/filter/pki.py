@@ -1,0 +1,56 @@
+"""Filters of the certificate roles: what a node must trust, from what members published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
+
+from paranal.messages import Refusal
+from paranal.pki import peers
+
+
+def pki_trust(
+    view: Mapping[str, Any],
+    consumer: str,
+    published: str,
+    probe: Mapping[str, Any] | None = None,
+) -> list[dict[str, str]]:
+    """Return the trust of ``consumer`` (``swanctl`` or ``haproxy``) as ``extra`` of node_files.
+
+    Every file is checked against the agreement first, and against the numbers of the lists that
+    the node already has (``probe``). A list past its end is shown as a warning, not refused: the
+    node fails closed for that pair alone, and the other pairs must still converge.
+    """
+    try:
+        authorities = [
+            peers.read(Path(published), member, domain)
+            for member, domain in peers.trusted_members(consumer, view).items()
+        ]
+        for authority in authorities:
+            peers.refuse_older(authority, _held(probe or {}, authority.member))
+            if authority.crl_end <= datetime.now(UTC):
+                late = Refusal("PAR-0421", member=authority.member, end=authority.crl_end)
+                Display().warning(str(late))
+        files = peers.trust_files(consumer, authorities)
+    except Refusal as refusal:
+        raise AnsibleFilterError(str(refusal)) from None
+    return [{"dest": path, "content": content} for path, content in sorted(files.items())]
+
+
+def _held(probe: Mapping[str, Any], member: str) -> dict[str, int]:
+    """Return the numbers of ``member``'s lists that the node trusts already."""
+    trusted = probe.get("certificates", {}).get("trust", {}).get(member, {})
+    return {name: record["number"] for name, record in trusted.items()}
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return filter name -> function."""
+        return {"pki_trust": pki_trust}

@@ -1,0 +1,150 @@
+"""Give a node its keys and certificates: the key is made there and never leaves it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_certificates
+short_description: A node's keys and certificates, and its country's revocation lists
+description:
+  - An action plugin compares the declared leaves with the probe of M(node_state). What is missing,
+    altered, revoked, issued by another authority, or has less than O(renew_at_fraction) of its life
+    left is issued anew, in two module runs for all leaves together - the keys and their requests
+    are made on the node, the certificates are signed on the controller by the country's own
+    authority, and installed. When nothing is missing, no module runs at all.
+  - It also signs the revocation lists that are due and publishes them, so that a run of the
+    playbook keeps them fresh.
+  - A crash or a restart at any moment finds a key that fits its certificate;
+    C(plugins/module_utils/paranal_x509.py) says how.
+options:
+  leaves:
+    description: The certificates this node must have. Those that it had before and that are no
+      longer declared are removed.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {type: str, required: true, description: A word for the leaf on this node.}
+      profile: {type: str, required: true, description: "One of C(paranal.pki.profiles): ike, tls,
+          post, signing, desk."}
+      names: {type: list, elements: str, required: true, description: "DNS names; the first is the
+          subject's too."}
+      key: {type: path, required: true, description: Where the private key stands.}
+      certificate: {type: path, description: "Where the certificate stands. Default the key's path:
+          one file with key, leaf and issuing CA."}
+      chain: {type: bool, description: "Add the issuing CA to a certificate that stands alone.
+          Default false."}
+      owner: {type: str, description: "Owner of the key's file, default root."}
+      group: {type: str, description: "Group of the key's file, default root."}
+      mode: {type: str, description: "Mode of the key's file, default 0600."}
+      reload: {type: list, elements: str, description: "Units to reload, where they run, when the
+          leaf changed."}
+  authority:
+    description: The directory of the country's own certificate authority, on the controller.
+    type: path
+    required: true
+  passphrase_file:
+    description: The file with its passphrase, mode 0600; read only when something is signed.
+    type: path
+    required: true
+  published:
+    description: Where the country publishes its CAs and lists, on the controller.
+    type: path
+    required: true
+  renew_at_fraction:
+    description: A leaf with less than this part of its life left is issued anew.
+    type: float
+    default: 0.33
+  phase:
+    description: Which of the two module runs this is, filled in by the action plugin.
+    type: str
+    choices: [request, install]
+  remove:
+    description: Leaves to remove, filled in by the action plugin.
+    type: list
+    elements: str
+    default: []
+  session:
+    description: The run that holds the node's lock, filled in by the action plugin.
+    type: str
+  root:
+    description: Where the node's C(/) is; for tests and images only.
+    type: path
+    default: /
+attributes:
+  check_mode: {support: full, description: "No module runs; says what would be issued, also for a
+      node never touched."}
+  diff_mode: {support: full, description: "Names, serial and dates of each leaf; never a key."}
+"""
+
+EXAMPLES = r"""
+- name: Keep the node's keys and certificates
+  node_certificates:
+    authority: "{{ pki_authority }}"
+    passphrase_file: "{{ pki_passphrase_file }}"
+    published: "{{ pki_published }}"
+    leaves:
+      - name: ike
+        profile: ike
+        names: ["{{ node_view.member.identities.ike }}"]
+        key: /etc/swanctl/private/ike.key
+        certificate: /etc/swanctl/x509/ike.pem
+"""
+
+RETURN = r"""
+issued: {type: list, returned: always, description: "One {name, reason, names, not_after, serial}
+    for each new leaf; in check mode without serial."}
+removed: {type: list, returned: always, description: "Leaves that are no longer declared."}
+repaired: {type: list, returned: always, description: "Leaves whose modes were put right."}
+lists: {type: list, returned: always, description: "The revocation lists signed: root, issuing."}
+published: {type: list, returned: always, description: "The published files that changed."}
+paths: {type: list, returned: always, description: "The files on the node that changed."}
+"""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
+
+# Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
+from ..module_utils.paranal_node import Node, Refused, require_lock  # noqa: TID252
+
+try:
+    from ..module_utils.paranal_x509 import Installation, make_requests  # noqa: TID252
+except ImportError:  # python3-cryptography comes with role base
+    HAS_CRYPTOGRAPHY = False
+else:
+    HAS_CRYPTOGRAPHY = True
+
+
+def perform(node: Node, params: dict[str, Any]) -> dict[str, Any]:
+    """Do one phase: ``request`` answers ``{"requests"}``, ``install`` ``{"changed", "paths"}``."""
+    if params["phase"] == "request":
+        return {"changed": False, "requests": make_requests(node, params["leaves"])}
+    paths = Installation(node).apply(params["leaves"], params["remove"])
+    return {"changed": bool(paths), "paths": paths}
+
+
+def main() -> NoReturn:
+    """Run one phase under the node's lock."""
+    module = AnsibleModule(  # type: ignore[no-untyped-call]
+        argument_spec={
+            "phase": {"type": "str", "required": True, "choices": ["request", "install"]},
+            "leaves": {"type": "list", "elements": "dict", "required": True},
+            "remove": {"type": "list", "elements": "str", "default": []},
+            "session": {"type": "str", "default": ""},
+            "root": {"type": "path", "default": "/"},
+        },
+    )
+    if not HAS_CRYPTOGRAPHY:
+        module.fail_json(msg="python3-cryptography is not installed.")
+    node = Node(Path(module.params["root"]))
+    try:
+        require_lock(node, module.params["session"])
+        result = perform(node, module.params)
+    except Refused as refused:
+        module.fail_json(**refused.as_result())
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

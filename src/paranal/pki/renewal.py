@@ -1,0 +1,112 @@
+"""Which leaves a node lacks: a pure comparison of what is declared with what the node holds.
+
+What a node holds is the ``certificates`` part of its probe (``plugins/module_utils/
+paranal_leaves.py``); what is declared comes from role ``pki``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+REASONS = {
+    "absent": "no lo tiene | it has none",
+    "altered": "se alteró en el nodo | it was altered on the node",
+    "moved": "cambió de lugar o de forma | its place or form changed",
+    "names": "cambiaron sus nombres | its names changed",
+    "profile": "cambió su perfil | its profile changed",
+    "issuer": "cambió su autoridad | its authority changed",
+    "revoked": "fue revocado | it was revoked",
+    "due": "está por vencer | it is near its end",
+}
+"""Why a leaf is issued, in the order in which the reasons are looked for."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One certificate that a node must have.
+
+    ``key`` and ``certificate`` are paths on the node; when they are the same, one file holds key,
+    leaf and issuing CA. ``chain`` adds the issuing CA to a certificate that stands alone.
+    ``reload`` are units that read the file and are reloaded when it changed.
+    """
+
+    name: str
+    profile: str
+    names: tuple[str, ...]
+    key: str
+    certificate: str
+    chain: bool = False
+    owner: str = "root"
+    group: str = "root"
+    mode: str = "0600"
+    reload: tuple[str, ...] = ()
+
+    @property
+    def is_combined(self) -> bool:
+        """Say whether key and certificate share one file."""
+        return self.key == self.certificate
+
+    @property
+    def permissions(self) -> dict[str, tuple[str, str, str]]:
+        """Path -> (mode, owner, group); a certificate that stands alone is public."""
+        public = {} if self.is_combined else {self.certificate: ("0644", "root", "root")}
+        return {self.key: (self.mode, self.owner, self.group), **public}
+
+    def as_request(self) -> dict[str, Any]:
+        """Return the leaf as it travels to the node's module."""
+        return {
+            "name": self.name,
+            "names": list(self.names),
+            "profile": self.profile,
+            "key": self.key,
+            "certificate": self.certificate,
+            "chain": self.chain,
+            "reload": list(self.reload),
+            "permissions": {path: list(wanted) for path, wanted in self.permissions.items()},
+        }
+
+
+def reason_to_issue(
+    leaf: Leaf,
+    held: Mapping[str, Any] | None,
+    issuer_sha256: str,
+    revoked: Collection[str],
+    fraction: float,
+    now: datetime,
+) -> str | None:
+    """Return why the node needs a new ``leaf`` (a key of ``REASONS``), or None.
+
+    ``held`` is the probe's record of the leaf, ``revoked`` the serials (hex) that its authority
+    withdrew, ``fraction`` the part of its life that must be left.
+    """
+    if held is None or None in held["files"].values():
+        return "absent"
+    if held["altered"]:  # also what a crash left: such a record holds nothing but its paths
+        return "altered"
+    tests = {
+        "moved": (leaf.key, leaf.certificate, leaf.chain)
+        != (held["key"], held["certificate"], held["chain"]),
+        "names": list(leaf.names) != held["names"],
+        "profile": leaf.profile != held["profile"],
+        "issuer": issuer_sha256 != held["issuer_sha256"],
+        "revoked": held["serial"] in revoked,
+        "due": _is_due(held, fraction, now),
+    }
+    return next((reason for reason, holds in tests.items() if holds), None)
+
+
+def needs_repair(leaf: Leaf, held: Mapping[str, Any]) -> bool:
+    """Say whether the files of a good leaf have another mode or owner than declared."""
+    return any(
+        (there["mode"], there["owner"], there["group"]) != leaf.permissions.get(path)
+        for path, there in held["files"].items()
+    )
+
+
+def _is_due(held: Mapping[str, Any], fraction: float, now: datetime) -> bool:
+    start = datetime.fromisoformat(held["not_before"])
+    end = datetime.fromisoformat(held["not_after"])
+    return end - now < (end - start) * fraction
