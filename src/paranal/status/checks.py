@@ -143,7 +143,7 @@ def firewall(facts: Facts, direction: Direction) -> Iterator[Reason]:
         yield Reason("PAR-0603", Side.OURS)
     elif direction.open and direction.flow not in facts.firewall.flows:
         yield Reason("PAR-0604", Side.OURS, _named(facts, direction))
-    elif not direction.open and direction.flow in facts.firewall.flows:
+    elif not direction.open and direction.flow in facts.firewall.flows | facts.firewall.partial:
         yield Reason("PAR-0605", Side.OURS, _named(facts, direction))
 
 

@@ -90,11 +90,15 @@ Flow: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Firewall:
-    """Our nft table in the kernel: there, dropping by default, and the flows it lets pass."""
+    """Our nft table in the kernel: there, dropping by default, and what it lets pass.
+
+    ``flows`` have both their rules, ``partial`` only the one for questions or for replies.
+    """
 
     present: bool
     drops: bool = False
     flows: frozenset[Flow] = frozenset()
+    partial: frozenset[Flow] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,6 @@ class Exchange:
     last_good: datetime | None
     last_at: datetime | None = None
     outcome: str | None = None
-    refusal: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""The active try: from our service address to each peer that we may ask, up to an HTTP answer.
+
+It sends what a question sends first and nothing of a person: a TCP connection (which also wakes
+the tunnel's trap), the TLS handshake with our own leaf, ``GET /health``. Only to declared peers.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+from paranal.status.facts import Direction, Reach
+
+SECONDS = 6.0
+"""Longer than charon needs to note a silent peer (a second retransmission comes after 2.5 s)."""
+
+CREDENTIALS = Path("/etc/paranal/tls/asker.pem")
+TRUST = Path("/etc/haproxy/paranal")
+
+NOT_SENT = {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
+"""Errors of our own half; a refusal or an unreachable host was told by the far end."""
+
+
+def reach(
+    member: Any,  # noqa: ANN401 - a member of the view, plain JSON data
+    direction: Direction,
+    credentials: Path = CREDENTIALS,
+    trust: Path = TRUST,
+    seconds: float = SECONDS,
+) -> Reach:
+    """Try one peer's service; raises ``OSError`` or ``ssl.SSLError`` for unusable own files."""
+    peer = direction.peer
+    context = _context(credentials, trust / f"{peer['code']}-ca.pem", trust / f"{peer['code']}.crl")
+    source = (member["addresses"][direction.channel], 0)
+    target = (peer["addresses"][direction.channel], direction.port)
+    try:
+        connection = socket.create_connection(target, seconds, source)
+    except TimeoutError:
+        return Reach.TCP_TIMEOUT
+    except OSError as error:
+        return Reach.NO_ROUTE if error.errno in NOT_SENT else Reach.TCP_REFUSED
+    with connection:
+        return _greet(context, connection, peer["ask_names"][direction.channel])
+
+
+def _greet(context: ssl.SSLContext, connection: socket.socket, name: str) -> Reach:
+    """Finish TLS and ask for the health; TLS 1.3 tells a refused client only on the first read."""
+    request = f"GET /health HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+    try:
+        with context.wrap_socket(connection, server_hostname=name) as secure:
+            secure.sendall(request.encode("ascii"))
+            answer = http.client.HTTPResponse(secure)
+            answer.begin()
+    except ssl.SSLCertVerificationError:
+        return Reach.TLS_UNTRUSTED
+    except (http.client.HTTPException, TimeoutError):
+        return Reach.HTTP_FAILED
+    except (ssl.SSLError, ConnectionError):
+        return Reach.TLS_REFUSED
+    return (
+        Reach.HTTP_FAILED if answer.status >= http.client.INTERNAL_SERVER_ERROR else Reach.ANSWERED
+    )
+
+
+def _context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cafile=ca)
+    context.load_verify_locations(cafile=crl)
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
+    context.load_cert_chain(credentials)
+    return context
