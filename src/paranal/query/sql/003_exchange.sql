@@ -30,7 +30,8 @@ $$;
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON exchange.query
     FOR EACH STATEMENT EXECUTE FUNCTION exchange.refuse_change();
 
--- The last question of a direction that got a code, as each side saw it. NULL when there is none.
+-- The last question of a direction that got a code, as each side saw it; NULL when there is none. For `paranal status`,
+-- which asks as postgres.
 CREATE FUNCTION exchange.last_good(
     asker text, answerer text, service text DEFAULT 'person', role text DEFAULT NULL
 ) RETURNS timestamptz
@@ -45,7 +46,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
 $$;
 REVOKE ALL ON FUNCTION exchange.last_good(text, text, text, text) FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA exchange TO "paranal-national", "paranal-alliance", audit;
+GRANT USAGE ON SCHEMA exchange TO "paranal-national", "paranal-alliance";
 GRANT INSERT ON exchange.query TO "paranal-national", "paranal-alliance";
-GRANT EXECUTE ON FUNCTION exchange.last_good(text, text, text, text) TO audit;
 RESET ROLE;
