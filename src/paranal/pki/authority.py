@@ -28,7 +28,10 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric.types import (
+    CertificatePublicKeyTypes,
+    PublicKeyTypes,
+)
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -421,7 +424,7 @@ class CertificateAuthority:
         return serial
 
 
-def key_digest(key: CertificatePublicKeyTypes) -> str:
+def key_digest(key: PublicKeyTypes) -> str:
     """Return the SHA-256 of a public key's SubjectPublicKeyInfo, hex."""
     return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
