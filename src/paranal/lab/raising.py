@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -139,11 +140,27 @@ def _furnish(lab: Lab, agreement: Agreement, codes: Sequence[str]) -> dict[str, 
         folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(agreement.path, lab.home.agreement)
     shutil.copyfile(relay.__file__, lab.home.wan / "relay.py")
+    _found_authorities(lab)
     operator = installer.Key.generate()
     operator.save(lab.home.key)
     hosts = {code: installer.Key.generate() for code in codes}
     lab.home.known_hosts.write_text(installer.known_hosts(hosts), encoding="ascii")
     return {code: installer.archive(hosts[code], operator) for code in codes}
+
+
+def _found_authorities(lab: Lab) -> None:
+    """Create every member's own authority, by the command that its ministry would use.
+
+    Raises ``Refusal`` PAR-0427.
+    """
+    done = subprocess.run(  # noqa: S603 - our own command, no shell
+        [sys.executable, "-m", "paranal", "pki", "found", str(lab.home.folder)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise Refusal("PAR-0427", lab=lab.name, reason=reason)
 
 
 def _create(
