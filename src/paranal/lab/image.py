@@ -129,7 +129,7 @@ def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     if debootstrap.returncode or importing.returncode:
         docker.attempt("rmi", unfinished)
-        raise Refusal("PAR-0210", image=recipe.tag, reason=_reason(said))
+        raise Refusal("PAR-0210", image=recipe.tag, reason=failure(said))
     docker.call("tag", unfinished, recipe.tag)
     docker.call("rmi", unfinished)
 
@@ -149,7 +149,7 @@ def debootstrap_command(recipe: Recipe, mirror: str) -> list[str]:
     return [*command, recipe.suite, "-", mirror]
 
 
-def _reason(output: str) -> str:
+def failure(output: str) -> str:
     """Return the line of a failed build that says why: the first error, else the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("E: ")]

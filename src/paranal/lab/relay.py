@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import heapq
 import json
+import math
 import os
 import random
 import select
@@ -74,15 +75,20 @@ def schedule(
 
 
 def read_settings(text: str) -> Impairment:
-    """Return the impairment that a JSON object names; unknown keys are refused.
+    """Return the impairment that a JSON object names.
 
-    Raises ``ValueError`` and ``TypeError``.
+    Raises ``ValueError`` and ``TypeError`` for anything but known names with times and fractions.
     """
     given = json.loads(text)
-    unknown = set(given) - {field.name for field in fields(Impairment)}
-    if unknown:
-        raise ValueError(f"unknown: {sorted(unknown)}")
-    return Impairment(**{name: float(value) for name, value in given.items()})
+    known = {field.name for field in fields(Impairment)}
+    if not isinstance(given, dict) or not known.issuperset(given):
+        raise ValueError(f"an object with some of {sorted(known)} is needed")
+    line = Impairment(**{name: float(value) for name, value in given.items()})
+    for name, value in asdict(line).items():
+        most = math.inf if name.endswith("_ms") else 1.0
+        if not 0 <= value <= most or value == math.inf:
+            raise ValueError(f"{name} cannot be {value}")
+    return line
 
 
 class Relay:

@@ -1,0 +1,165 @@
+"""The words of ``scripts/lab``, what they refuse, and what the installer leaves on a node."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import load_ssh_private_key
+
+from paranal.cli import main
+from paranal.lab import cli, installer, preflight, report
+from paranal.lab.capture import words
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.lab.raising import Wish, read_wish
+from paranal.messages import Refusal
+
+
+def _parse(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    cli.configure(parser)
+    return parser.parse_args(list(given))
+
+
+def test_a_fault_is_read_in_seconds_and_fractions() -> None:
+    args = _parse("fault", "delay", "40ms", "--jitter", "5ms", "--loss", "5%", "--reorder", "1")
+    assert (args.delay, args.jitter, args.loss) == pytest.approx((0.04, 0.005, 0.05))
+    assert args.reorder == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("fault", "delay", "40"),
+        ("fault", "delay", "1 ms"),
+        ("fault", "delay", "1ms", "--loss", "101%"),
+        ("fault", "delay", "1ms", "--loss", "x"),
+        ("gc", "--older-than", "soon"),
+    ],
+)
+def test_a_wrong_value_is_refused(given: tuple[str, ...]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        _parse(*given)
+    assert refusal.value.code == "PAR-0218"
+
+
+def test_exec_leaves_the_commands_own_options_alone() -> None:
+    args = _parse("exec", "pe", "--", "ls", "-l", "--json")
+    assert args.words == ["--", "ls", "-l", "--json"] or args.words == ["ls", "-l", "--json"]
+
+
+def test_the_kernel_plane_is_refused_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "up", "--data-plane", "kernel", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["refusal"]["code"] == "PAR-0211"
+
+
+def test_a_lab_that_is_not_there_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = Lab("t-none", tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    for call in (lab.facts, lab.engine, lambda: lab.container("pe")):
+        with pytest.raises(Refusal) as refusal:
+            call()
+        assert refusal.value.code == "PAR-0212"
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        (Wish(members=("pe", "xx")), "PAR-0106"),
+        (Wish(agreement="/nonexistent.yml"), "PAR-0113"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused(wish: Wish, code: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        read_wish(Lab("t-wish"), wish)
+    assert refusal.value.code == code
+
+
+def test_an_agreement_is_named_by_word_or_file() -> None:
+    by_word, members = read_wish(Lab("t-wish"), Wish(("pe", "co", "pe"), "all-live"))
+    by_file, _ = read_wish(Lab("t-wish"), Wish(agreement=str(ROOT / "agreement/all-live.yml")))
+    assert by_word.digest == by_file.digest
+    assert members == ["co", "pe"]
+
+
+def test_every_lack_of_the_machine_is_one_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> str:
+        with pytest.raises(Refusal) as refusal:
+            preflight.check(tmp_path / "not" / "yet")
+        assert str(refusal.value)
+        return refusal.value.code
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert refused() == "PAR-0202"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(preflight, "TUN", tmp_path / "tun")
+    assert refused() == "PAR-0204"
+    monkeypatch.setattr(preflight, "TUN", Path("/dev/null"))
+    monkeypatch.setattr(preflight, "IPV6", tmp_path / "if_inet6")
+    assert refused() == "PAR-0206"
+    monkeypatch.setattr(preflight, "IPV6", Path("/proc/self/stat"))
+    monkeypatch.setattr(preflight, "NEEDED_BYTES", 2**62)
+    assert refused() == "PAR-0205"
+    monkeypatch.setattr(preflight, "NEEDED_BYTES", 0)
+    preflight.check(tmp_path)
+
+
+def test_a_capture_in_wan_sees_every_link_and_ends_in_time() -> None:
+    assert words("wan", None, 2.5, binary=True, expression=["udp"]) == [
+        *("timeout", "-s", "INT", "-k", "2", "2.5"),
+        *("tcpdump", "-Z", "root", "-n", "-i", "any", "-U", "-w", "-", "udp"),
+    ]
+    assert words("pe", "ipsec0", None, binary=False, expression=[])[-2:] == ["ipsec0", "-l"]
+
+
+def test_the_installer_leaves_keys_and_sudo_with_the_right_owners() -> None:
+    host, operator = installer.Key.generate(), installer.Key.generate()
+    content = io.BytesIO(installer.archive(host, operator))
+    with tarfile.open(fileobj=content) as tar:
+        entries = {entry.name: (oct(entry.mode), entry.uid) for entry in tar}
+        private = tar.extractfile("etc/ssh/ssh_host_ed25519_key")
+        assert private is not None
+        load_ssh_private_key(private.read(), None)
+    assert entries == {
+        "etc/ssh/ssh_host_ed25519_key": ("0o600", 0),
+        "etc/ssh/ssh_host_ed25519_key.pub": ("0o644", 0),
+        "etc/sudoers.d/installer": ("0o440", 0),
+        "etc/machine-id": ("0o444", 0),
+        "home/ops/.ssh": ("0o700", 1000),
+        "home/ops/.ssh/authorized_keys": ("0o600", 1000),
+    }
+
+
+def test_host_keys_are_pinned_by_member() -> None:
+    keys = {code: installer.Key.generate() for code in ("pe", "co")}
+    lines = installer.known_hosts(keys).splitlines()
+    assert [line.split()[:2] for line in lines] == [["co", "ssh-ed25519"], ["pe", "ssh-ed25519"]]
+
+
+def test_a_private_key_is_nobody_elses(tmp_path: Path) -> None:
+    path = tmp_path / "ssh" / "id_ed25519"
+    installer.Key.generate().save(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_faults_are_told_and_their_absence_too() -> None:
+    none = {"line": {"delay_ms": 0.0}, "counters": {}, "links_down": [], "partitions": []}
+    assert report.faults_text(none) == ["no faults"]
+    some = {
+        "line": {"delay_ms": 40.0, "loss": 0.0},
+        "counters": {"lost": 2},
+        "links_down": ["co"],
+        "partitions": [["mx", "pe"]],
+    }
+    told = ["line: delay_ms 40 (2 lost)", "link down: co", "partition: mx | pe"]
+    assert report.faults_text(some) == told

@@ -1,0 +1,69 @@
+"""The wiring as data: which link, address and route, derived from the agreement."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+from pathlib import Path
+
+import pytest
+
+from paranal.agreement import load
+from paranal.lab import plan
+from paranal.lab.home import ROOT
+
+MEMBERS = load(ROOT / "agreement" / "pacific-alliance.yml").members
+
+
+@pytest.fixture
+def four() -> plan.Plan:
+    return plan.wiring("t-unit", MEMBERS)
+
+
+def _ends(wired: plan.Plan, part: str) -> dict[str, str]:
+    ends = [end for link in wired.links for end in (link.near, link.far)]
+    return {end.interface: end.address for end in ends if end.part == part}
+
+
+def test_a_node_has_its_three_links(four: plan.Plan) -> None:
+    assert _ends(four, "pe") == {
+        "wan": "203.0.113.34/28",
+        "inner": "10.51.0.1/24",
+        "mgmt": "fe80::51/64",
+    }
+
+
+def test_the_provider_routes_and_the_post_sits_behind_its_gateway(four: plan.Plan) -> None:
+    assert _ends(four, "wan")["w-pe"] == "203.0.113.33/28"
+    assert _ends(four, "pe-border") == {"inner": "10.51.0.10/24"}
+    assert four.routes["pe"] == "203.0.113.33"
+    assert four.routes["pe-border"] == "10.51.0.1"
+    assert plan.HOST not in four.routes
+
+
+def test_every_interface_fits_the_kernel_and_stands_once_per_part(four: plan.Plan) -> None:
+    ends = [end for link in four.links for end in (link.near, link.far)]
+    places = [(end.part, end.interface) for end in ends]
+    assert len(places) == len(set(places)) == 24
+    assert all(len(interface) <= 15 for _, interface in places)
+
+
+def test_no_address_of_the_lab_touches_the_host(four: plan.Plan) -> None:
+    host = _ends(four, plan.HOST).values()
+    assert all(ip_interface(address).ip.is_link_local for address in host)
+
+
+def test_touching_keeps_a_parts_links_and_both_ends_routes(four: plan.Plan) -> None:
+    part = four.touching("pe")
+    assert len(part.links) == 3
+    assert set(part.routes) == {"pe", "pe-border"}
+    assert not four.touching("cl-border").touching("pe").links
+
+
+def test_fewer_members_have_fewer_links() -> None:
+    two = plan.wiring("t-unit", {code: MEMBERS[code] for code in ("co", "pe")})
+    assert len(two.links) == 6
+    assert not _ends(two, "cl")
+
+
+def test_root_is_the_checkout() -> None:
+    assert Path(ROOT, "pyproject.toml").exists()
