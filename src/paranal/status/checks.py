@@ -11,16 +11,15 @@ from datetime import datetime, timedelta
 
 from paranal.status.facts import (
     Charon,
-    Child,
     Direction,
     Exchange,
     Facts,
     Ike,
     Reach,
-    Tunnel,
     Unseen,
 )
 from paranal.status.verdict import Reason, Side
+from paranal.tunnels.charon import IkeSa
 
 FRESH = timedelta(hours=24)
 """How long a good query goes on proving a direction: a quiet night is not a fault, a week is."""
@@ -52,6 +51,7 @@ REACHES = {
     Reach.TCP_REFUSED: ("PAR-0630", Side.THEIRS),
     Reach.TCP_TIMEOUT: ("PAR-0631", Side.LINE),
     Reach.NO_ROUTE: ("PAR-0632", Side.OURS),
+    Reach.NOT_AUTHORISED: ("PAR-0641", Side.PAIR),
     Reach.TLS_REFUSED: ("PAR-0633", Side.PAIR),
     Reach.TLS_UNTRUSTED: ("PAR-0634", Side.PAIR),
     Reach.HTTP_FAILED: ("PAR-0635", Side.THEIRS),
@@ -90,29 +90,20 @@ def unread(fact: Unseen) -> Reason:
     return unseen(fact, "PAR-0642")
 
 
-def tunnel_of(facts: Facts, peer: str, address: str) -> Tunnel | Unseen | None:
+def tunnel_of(facts: Facts, peer: str, address: str) -> IkeSa | Unseen | None:
     """Return the pair's best IKE_SA, None when charon has none.
 
     During make-before-break there are two: an established one speaks for the pair, and of those
-    the one with most children in place.
+    the one with most children in place, then the youngest.
     """
     if isinstance(facts.charon, Unseen):
         return facts.charon
-    mine = [
-        tunnel
-        for tunnel in facts.charon.tunnels
-        if tunnel.peer_identity == peer or tunnel.peer_address == address
-    ]
-    ranked = sorted(mine, key=lambda sa: (sa.established, len(installed(sa)), -sa.age_seconds))
+    mine = [sa for sa in facts.charon.tunnels if sa.remote_id == peer or sa.remote_host == address]
+    ranked = sorted(mine, key=lambda sa: (sa.established, len(sa.installed()), int(sa.unique_id)))
     return ranked[-1] if ranked else None
 
 
-def installed(tunnel: Tunnel) -> tuple[Child, ...]:
-    """Return the children that carry traffic now."""
-    return tuple(child for child in tunnel.children if child.state in ("INSTALLED", "REKEYED"))
-
-
-def direction_tunnel(facts: Facts, direction: Direction) -> Tunnel | Unseen | None:
+def direction_tunnel(facts: Facts, direction: Direction) -> IkeSa | Unseen | None:
     """Return the IKE_SA under a direction (see ``tunnel_of``)."""
     peer = direction.peer
     return tunnel_of(facts, peer["identities"]["ike"], peer["wan_address"])
@@ -215,7 +206,7 @@ def tunnel(facts: Facts, direction: Direction) -> Iterator[Reason]:
 
 def _untraced(facts: Facts, direction: Direction) -> tuple[str, Side]:
     found = direction_tunnel(facts, direction)
-    half_up = isinstance(found, Tunnel) and found.established
+    half_up = isinstance(found, IkeSa) and found.established
     return ("PAR-0622" if half_up else "PAR-0621", Side.UNKNOWN)
 
 
@@ -229,7 +220,7 @@ def reached(facts: Facts, direction: Direction) -> Iterator[Reason]:
         return
     code, side = REACHES[reach]
     if not (reach is Reach.NO_ROUTE and isinstance(facts.charon, Unseen)):
-        yield Reason(code, side, _named(facts, direction))
+        yield Reason(code, side, {**_named(facts, direction), "at": _minute(facts.now)})
 
 
 def exchange(facts: Facts, direction: Direction) -> Iterator[Reason]:
@@ -286,7 +277,7 @@ def _down(facts: Facts, direction: Direction) -> bool:
     found = direction_tunnel(facts, direction)
     if isinstance(found, Unseen):
         return False
-    return not found or direction.channel not in {child.name for child in installed(found)}
+    return not found or direction.channel not in found.installed()
 
 
 def _running(found: Charon | Unseen) -> bool:

@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--probe",
         action="store_true",
-        help="also try each peer's service now (TCP, TLS, health; nothing of a person)",
+        help="also try each peer's service now (TCP, TLS, an empty question)",
     )
     parser.add_argument("--view", type=Path, default=VIEW, help=f"default {VIEW}")
 

@@ -61,7 +61,8 @@ def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:
         crypto_profile=pair["crypto_profile"],
         tunnel=checks.tunnel_of(facts, peer["identities"]["ike"], peer["wan_address"]),
         data_plane="unknown" if isinstance(facts.charon, Unseen) else facts.charon.data_plane,
-        line_checked=pair["line_check"],
+        line_by=pair["initiator"] if pair["line_check"] else None,
+        line_ours=pair["line_check"] and pair["initiates"],
         line=line,
         line_reasons=line_reasons,
         directions=tuple(_direction(facts, each) for each in directions(facts.view, peer)),
@@ -71,8 +72,8 @@ def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:
 def _line(
     facts: Facts, peer: Mapping[str, Any]
 ) -> tuple[LineCheck | Unseen | None, tuple[Reason, ...]]:
-    """Return a closed pair's line check and what there is to say about it."""
-    if not peer["pair"]["line_check"]:
+    """Return the line check of a closed pair, where it is ours to make, and what to say of it."""
+    if not (peer["pair"]["line_check"] and peer["pair"]["initiates"]):
         return None, ()
     if isinstance(facts.lines, Unseen):
         return facts.lines, (checks.unread(facts.lines),)

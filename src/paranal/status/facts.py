@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from paranal.agreement import is_open
+from paranal.tunnels.charon import IkeSa
 
 
 @dataclass(frozen=True)
@@ -20,42 +21,12 @@ class Unseen:
 
 
 @dataclass(frozen=True)
-class Child:
-    """One CHILD_SA as charon lists it; bytes since it was installed, age in seconds."""
-
-    name: str
-    state: str
-    algorithms: str
-    bytes_in: int
-    bytes_out: int
-    age_seconds: int
-
-
-@dataclass(frozen=True)
-class Tunnel:
-    """One IKE_SA as charon lists it."""
-
-    connection: str
-    peer_identity: str
-    peer_address: str
-    state: str
-    algorithms: str
-    age_seconds: int
-    children: tuple[Child, ...] = ()
-
-    @property
-    def established(self) -> bool:
-        """Tell whether both ends have authenticated."""
-        return self.state == "ESTABLISHED"
-
-
-@dataclass(frozen=True)
 class Charon:
     """The daemon's own view: is it there, what is loaded (peer identities), what is up."""
 
     running: bool
     loaded: frozenset[str] = frozenset()
-    tunnels: tuple[Tunnel, ...] = ()
+    tunnels: tuple[IkeSa, ...] = ()
     data_plane: str = "userspace"
 
 
@@ -79,6 +50,7 @@ class Reach(StrEnum):
     TCP_REFUSED = "tcp_refused"
     TCP_TIMEOUT = "tcp_timeout"
     NO_ROUTE = "no_route"
+    NOT_AUTHORISED = "not_authorised"
     TLS_REFUSED = "tls_refused"
     TLS_UNTRUSTED = "tls_untrusted"
     HTTP_FAILED = "http_failed"

@@ -1,7 +1,9 @@
 """The active try: from our service address to each peer that we may ask, up to an HTTP answer.
 
-It sends what a question sends first and nothing of a person: a TCP connection (which also wakes
-the tunnel's trap), the TLS handshake with our own leaf, ``GET /health``. Only to declared peers.
+It sends what a question sends and nothing of a person: a TCP connection (which also wakes the
+tunnel's trap), the TLS handshake with our own leaf, an empty question. The peer's proxy lets
+nothing else through, and its service turns an empty question down before it looks or logs. Only
+to declared peers.
 """
 
 from __future__ import annotations
@@ -20,6 +22,11 @@ SECONDS = 6.0
 
 CREDENTIALS = Path("/etc/paranal/tls/asker.pem")
 TRUST = Path("/etc/haproxy/paranal")
+
+REQUEST = (
+    "POST /v1/{service} HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/json\r\n"
+    "Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+)
 
 NOT_SENT = {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 """Errors of our own half; a refusal or an unreachable host was told by the far end."""
@@ -44,12 +51,12 @@ def reach(
     except OSError as error:
         return Reach.NO_ROUTE if error.errno in NOT_SENT else Reach.TCP_REFUSED
     with connection:
-        return _greet(context, connection, peer["ask_names"][direction.channel])
+        return _greet(context, connection, direction.service, peer["ask_names"][direction.channel])
 
 
-def _greet(context: ssl.SSLContext, connection: socket.socket, name: str) -> Reach:
-    """Finish TLS and ask for the health; TLS 1.3 tells a refused client only on the first read."""
-    request = f"GET /health HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+def _greet(context: ssl.SSLContext, connection: socket.socket, service: str, name: str) -> Reach:
+    """Finish TLS and ask nothing; TLS 1.3 tells a refused client only on the first read."""
+    request = REQUEST.format(service=service, name=name)
     try:
         with context.wrap_socket(connection, server_hostname=name) as secure:
             secure.sendall(request.encode("ascii"))
@@ -61,9 +68,10 @@ def _greet(context: ssl.SSLContext, connection: socket.socket, name: str) -> Rea
         return Reach.HTTP_FAILED
     except (ssl.SSLError, ConnectionError):
         return Reach.TLS_REFUSED
-    return (
-        Reach.HTTP_FAILED if answer.status >= http.client.INTERNAL_SERVER_ERROR else Reach.ANSWERED
-    )
+    if answer.status == http.client.FORBIDDEN:
+        return Reach.NOT_AUTHORISED
+    is_turned_down = 400 <= answer.status < http.client.INTERNAL_SERVER_ERROR
+    return Reach.ANSWERED if is_turned_down else Reach.HTTP_FAILED
 
 
 def _context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:

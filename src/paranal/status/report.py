@@ -11,8 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from paranal.status.facts import Facts, Tunnel, Unseen
+from paranal.status.facts import Facts, Unseen
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
+from paranal.tunnels.charon import IkeSa
 
 Words = tuple[str, str]
 
@@ -68,6 +69,7 @@ WORDS: dict[str, Words] = {
     "passed": ("bien", "good"),
     "failed": ("falló", "failed"),
     "unchecked": ("sin prueba", "none yet"),
+    "by": ("la hace", "made by"),
     "call": ("Llamar", "Call"),
 }
 """Any other word of a cell -> (Spanish, English)."""
@@ -140,7 +142,8 @@ def _pair_data(pair: PairStatus) -> dict[str, Any]:
         "crypto_profile": pair.crypto_profile,
         "data_plane": pair.data_plane,
         "tunnel": _data(pair.tunnel),
-        "line_check": _data(pair.line) if pair.line_checked else None,
+        "line_check": _data(pair.line) if pair.line_ours else None,
+        "line_check_by": pair.line_by,
         "line_reasons": [reason.as_dict() for reason in pair.line_reasons],
         "directions": [
             {**_data(each), "reasons": [reason.as_dict() for reason in each.reasons]}
@@ -178,27 +181,35 @@ def _pairs(report: Report, language: str) -> Table:
     columns = ("pair", "tunnel", "algorithms", "data_plane", "children", "line")
     table = _table(language, *columns)
     for pair in report.pairs:
-        state, algorithms, children = _tunnel(pair.tunnel, pair.line_checked, language)
+        state, algorithms, children = _tunnel(pair, language)
         line = _line(pair, report.facts.now, language)
         plane = _word(pair.data_plane, language)
         table.add_row(pair.name, state, algorithms, plane, children, line)
     return table
 
 
-def _tunnel(tunnel: Tunnel | Unseen | None, closed: bool, language: str) -> tuple[str, str, str]:
-    """Return state and age, algorithms, children."""
+def _tunnel(pair: PairStatus, language: str) -> tuple[str, str, str]:
+    """Return state and age, algorithms, children with the octets they took in and sent."""
+    tunnel = pair.tunnel
     if isinstance(tunnel, Unseen):
         return (_word("unknown", language), "", "")
     if tunnel is None:
-        return ("-" if closed else _word("down", language), "", "")
-    children = (f"{child.name} {_age(child.age_seconds)}" for child in tunnel.children)
-    state = f"{tunnel.state} {_age(tunnel.age_seconds)}"
-    return (state, tunnel.algorithms, "\n".join(children))
+        return ("-" if pair.line_by else _word("down", language), "", "")
+    children = (f"{each.name} {each.bytes_in}/{each.bytes_out} B" for each in tunnel.children)
+    state = f"{tunnel.state} {_age(tunnel.established_seconds)}"
+    return (state, _algorithms(tunnel), "\n".join(children))
+
+
+def _algorithms(tunnel: IkeSa) -> str:
+    ppk = "PPK" if tunnel.ppk else ""
+    return "/".join(filter(None, (tunnel.encryption, tunnel.prf, tunnel.key_exchange, ppk)))
 
 
 def _line(pair: PairStatus, now: datetime, language: str) -> str:
-    if not pair.line_checked:
+    if not pair.line_by:
         return "-"
+    if not pair.line_ours:
+        return f"{_word('by', language)} {pair.line_by}"
     if pair.line is None:
         return _word("unchecked", language)
     if isinstance(pair.line, Unseen):

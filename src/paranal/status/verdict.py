@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from paranal.messages import catalogue
-from paranal.status.facts import LineCheck, Tunnel, Unseen
+from paranal.status.facts import LineCheck, Unseen
+from paranal.tunnels.charon import IkeSa
 
 
 class Side(StrEnum):
@@ -82,14 +83,19 @@ class DirectionStatus:
 
 @dataclass(frozen=True)
 class PairStatus:
-    """One pair: its tunnel as charon has it, its line check, its directions."""
+    """One pair: its tunnel as charon has it, its line check, its directions.
+
+    ``line_by`` is the member that checks the line of a pair with nothing open; where it is ours
+    (``line_ours``), ``line`` is our note.
+    """
 
     name: str
     peer: str
     crypto_profile: str
-    tunnel: Tunnel | Unseen | None
+    tunnel: IkeSa | Unseen | None
     data_plane: str
-    line_checked: bool
+    line_by: str | None
+    line_ours: bool
     line: LineCheck | Unseen | None
     line_reasons: tuple[Reason, ...]
     directions: tuple[DirectionStatus, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,15 @@ from paranal.agreement import load, member_view
 from paranal.status.facts import (
     Certificate,
     Charon,
-    Child,
     Crl,
     Exchange,
     Facts,
     Firewall,
     LineCheck,
     Services,
-    Tunnel,
     directions,
 )
+from paranal.tunnels.charon import ChildSa, IkeSa
 
 REPOSITORY = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
@@ -33,16 +33,39 @@ UNITS = (
 )
 
 
-def tunnel(peer: dict[str, Any]) -> Tunnel:
-    channels = peer["pair"]["channels"]
-    return Tunnel(
-        connection=f"pe-{peer['code']}-g0",
-        peer_identity=peer["identities"]["ike"],
-        peer_address=peer["wan_address"],
+def child(name: str) -> ChildSa:
+    return ChildSa(
+        name=name,
+        unique_id="2",
+        state="INSTALLED",
+        encryption="AES_GCM_16-256",
+        key_exchange="ECP_384",
+        esn=False,
+        spi_in="c1",
+        spi_out="c2",
+        bytes_in=12,
+        bytes_out=34,
+        local_ts=(),
+        remote_ts=(),
+    )
+
+
+def tunnel(peer: dict[str, Any]) -> IkeSa:
+    return IkeSa(
+        name=f"pe-{peer['code']}-g0",
+        unique_id="1",
         state="ESTABLISHED",
-        algorithms="AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384",
-        age_seconds=60,
-        children=tuple(Child(name, "INSTALLED", "AES_GCM_16-256", 1, 1, 60) for name in channels),
+        initiator=False,
+        remote_id=peer["identities"]["ike"],
+        local_host="203.0.113.34",
+        remote_host=peer["wan_address"],
+        encryption="AES_GCM_16-256",
+        prf="PRF_HMAC_SHA2_384",
+        key_exchange="ECP_384",
+        ppk=False,
+        established_seconds=60,
+        busy=False,
+        children=tuple(child(name) for name in peer["pair"]["channels"]),
     )
 
 
@@ -92,3 +115,13 @@ def healthy(view: dict[str, Any]) -> Facts:
         traces={},
         lines={"cl": LineCheck(NOW - timedelta(hours=1), ok=True, reason="")},
     )
+
+
+@pytest.fixture
+def checking(healthy: Facts) -> Facts:
+    """Give Peru the turn to check Chile's line (in the agreement it is Chile's)."""
+    peers = [
+        {**peer, "pair": {**peer["pair"], "initiates": True, "initiator": "pe"}}
+        for peer in healthy.view["peers"]
+    ]
+    return replace(healthy, view={**healthy.view, "peers": peers})

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.status import certificates, charon, exchange, firewall, journal, line, services
 from paranal.status.bounded import Unreadable, collect, output
-from paranal.status.facts import Direction, Facts, Ike, LineCheck, Unseen, directions
+from paranal.status.facts import Charon, Direction, Facts, Ike, LineCheck, Unseen, directions
+from paranal.tunnels.charon import CharonError
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gw.pe.paranal.example")])
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -65,46 +66,19 @@ def test_a_daemon_that_is_not_there_is_down_and_one_that_hangs_is_unseen(
     tmp_path: Path, listener: Path
 ) -> None:
     assert charon.read(str(tmp_path / "nothing.vici")).running is False
-    with pytest.raises(TimeoutError):
+    with pytest.raises(CharonError, match="timed out"):
         charon.read(str(listener), seconds=0.2)
 
 
-def test_charon_is_read_as_vici_gives_it() -> None:
-    child = {
-        "name": b"operational",
-        "state": b"INSTALLED",
-        "encr-alg": b"AES_GCM_16",
-        "encr-keysize": b"256",
-        "dh-group": b"ECP_384",
-        "bytes-in": b"12",
-        "bytes-out": b"34",
-        "install-time": b"56",
-    }
-    sa = {
-        "remote-id": b"gw.co.paranal.example",
-        "remote-host": b"198.51.100.34",
-        "state": b"ESTABLISHED",
-        "encr-alg": b"AES_GCM_16",
-        "encr-keysize": b"256",
-        "prf-alg": b"PRF_HMAC_SHA2_384",
-        "dh-group": b"ECP_384",
-        "ppk": b"yes",
-        "established": b"99",
-        "child-sas": {"operational-1": child},
-    }
-    remote = {"class": b"public key", "id": b"gw.co.paranal.example"}
-    loaded = {"co-pe-g1": {"local_addrs": [b"203.0.113.34"], "remote-1": remote}}
-    seen = charon.judge(
-        iter([loaded]), iter([{"co-pe-g1": sa}]), {"plugins": [b"openssl", b"kernel-libipsec"]}
-    )
+def test_charon_is_read_for_peers_and_data_plane(healthy: Facts) -> None:
+    remote = {"class": "public key", "id": "gw.co.paranal.example"}
+    loaded = {"co-pe-g1": {"local_addrs": ["203.0.113.34"], "remote-1": remote}}
+    assert isinstance(healthy.charon, Charon)
+    seen = charon.judge(loaded, healthy.charon.tunnels, ("openssl", "kernel-libipsec"))
     assert seen.loaded == {"gw.co.paranal.example"}
-    assert seen.data_plane == "userspace"
-    (tunnel,) = seen.tunnels
-    assert tunnel.established
-    assert tunnel.algorithms == "AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384/PPK"
-    assert tunnel.children[0].algorithms == "AES_GCM_16-256/ECP_384"
-    assert (tunnel.age_seconds, tunnel.children[0].bytes_out) == (99, 34)
-    assert charon.judge(iter([]), iter([]), {"plugins": [b"kernel-netlink"]}).data_plane == "kernel"
+    assert (seen.running, seen.data_plane) == (True, "userspace")
+    assert seen.tunnels == healthy.charon.tunnels
+    assert charon.judge({}, [], ("kernel-netlink",)).data_plane == "kernel"
 
 
 def rule(*matches: tuple[str, str, Any], verdict: str = "accept") -> dict[str, Any]:

@@ -15,17 +15,16 @@ from paranal.status.diagnose import diagnose, exit_code, warnings
 from paranal.status.facts import (
     Certificate,
     Charon,
-    Child,
     Exchange,
     Facts,
     Ike,
     LineCheck,
     Reach,
     Services,
-    Tunnel,
     Unseen,
 )
 from paranal.status.verdict import DirectionStatus, PairStatus, Side, State
+from paranal.tunnels.charon import IkeSa
 
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 """The ``now`` of the ``healthy`` facts."""
@@ -50,24 +49,25 @@ def pair(facts: Facts, peer: str) -> PairStatus:
     return next(pair for pair in diagnose(facts) if pair.peer == peer)
 
 
-def tunnel(facts: Facts, peer: str, channels: list[str], state: str = "ESTABLISHED") -> Tunnel:
-    assert isinstance(facts.charon, Charon)
+def tunnel(facts: Facts, peer: str, channels: list[str], state: str = "ESTABLISHED") -> IkeSa:
+    model = tunnels_of(facts)[0]
     identities = next(each for each in facts.view["peers"] if each["code"] == peer)
     return replace(
-        facts.charon.tunnels[0],
+        model,
+        unique_id="9",
         state=state,
-        peer_identity=identities["identities"]["ike"],
-        peer_address=identities["wan_address"],
-        children=tuple(Child(name, "INSTALLED", "AES_GCM_16-256", 1, 1, 60) for name in channels),
+        remote_id=identities["identities"]["ike"],
+        remote_host=identities["wan_address"],
+        children=tuple(replace(model.children[0], name=name) for name in channels),
     )
 
 
-def with_tunnels(facts: Facts, *tunnels: Tunnel) -> Facts:
+def with_tunnels(facts: Facts, *tunnels: IkeSa) -> Facts:
     assert isinstance(facts.charon, Charon)
     return replace(facts, charon=replace(facts.charon, tunnels=tunnels))
 
 
-def tunnels_of(facts: Facts) -> tuple[Tunnel, ...]:
+def tunnels_of(facts: Facts) -> tuple[IkeSa, ...]:
     assert isinstance(facts.charon, Charon)
     return facts.charon.tunnels
 
@@ -82,7 +82,7 @@ def codes(status: DirectionStatus) -> list[str]:
 
 
 def without_tunnel(facts: Facts, peer: str) -> Facts:
-    left = (sa for sa in tunnels_of(facts) if peer not in sa.connection.split("-"))
+    left = (sa for sa in tunnels_of(facts) if peer not in sa.name.split("-"))
     return with_tunnels(facts, *left)
 
 
@@ -104,22 +104,28 @@ def test_a_healthy_gateway_is_good_and_names_nobody(healthy: Facts) -> None:
 
 
 @pytest.mark.req("R12")
-def test_pending_chile_is_pending_with_its_line_check(healthy: Facts) -> None:
-    chile = pair(healthy, "cl")
+def test_pending_chile_is_pending_with_its_line_check(checking: Facts) -> None:
+    chile = pair(checking, "cl")
     assert {each.state for each in chile.directions} == {State.PENDING}
     assert {each.enforced for each in chile.directions} == {"closed"}
     assert chile.tunnel is None
     assert chile.line == LineCheck(NOW - timedelta(hours=1), ok=True, reason="")
-    assert chile.line_reasons == ()
+    assert (chile.line_by, chile.line_reasons) == ("pe", ())
 
 
-def test_a_failed_line_check_is_told_and_is_no_error(healthy: Facts) -> None:
-    failed = replace(healthy, lines={"cl": LineCheck(NOW, ok=False, reason="no reply")})
+def test_a_failed_or_missing_line_check_is_told_and_is_no_error(checking: Facts) -> None:
+    failed = replace(checking, lines={"cl": LineCheck(NOW, ok=False, reason="no reply")})
     assert [each.code for each in pair(failed, "cl").line_reasons] == ["PAR-0653"]
     assert {each.state for each in pair(failed, "cl").directions} == {State.PENDING}
     for lines in ({}, {"cl": LineCheck(NOW - timedelta(days=3), ok=True, reason="")}):
-        reasons = pair(replace(healthy, lines=lines), "cl").line_reasons
+        reasons = pair(replace(checking, lines=lines), "cl").line_reasons
         assert [each.code for each in reasons] == ["PAR-0652"]
+
+
+def test_the_line_that_the_other_end_checks_is_not_missed_here(healthy: Facts) -> None:
+    chile = pair(replace(healthy, lines={}), "cl")
+    assert (chile.line_by, chile.line_ours) == ("cl", False)
+    assert (chile.line, chile.line_reasons) == (None, ())
 
 
 @pytest.mark.req("R12")
@@ -301,6 +307,7 @@ REACHED = {
     Reach.TCP_REFUSED: ("PAR-0630", Side.THEIRS),
     Reach.TCP_TIMEOUT: ("PAR-0631", Side.LINE),
     Reach.NO_ROUTE: ("PAR-0632", Side.OURS),
+    Reach.NOT_AUTHORISED: ("PAR-0641", Side.PAIR),
     Reach.TLS_REFUSED: ("PAR-0633", Side.PAIR),
     Reach.TLS_UNTRUSTED: ("PAR-0634", Side.PAIR),
     Reach.HTTP_FAILED: ("PAR-0635", Side.THEIRS),

@@ -107,7 +107,7 @@ def haproxy(trust: Path, country: str, clients: str, answer: bytes) -> Callable[
     def handle(connection: socket.socket) -> None:
         try:
             with context.wrap_socket(connection, server_side=True) as secure:
-                assert b"GET /health" in secure.recv(4096)
+                assert b"POST /v1/person" in secure.recv(4096)
                 secure.sendall(answer)
         except OSError:
             return  # the client ended it: what it made of that is the test
@@ -128,8 +128,10 @@ def tried(trust: Path, port: int, seconds: float = 5.0) -> Reach:
 @pytest.mark.parametrize(
     ("status", "reach"),
     [
-        (b"200 OK", Reach.ANSWERED),
-        (b"403 Forbidden", Reach.ANSWERED),
+        (b"422 Unprocessable Content", Reach.ANSWERED),
+        (b"429 Too Many Requests", Reach.ANSWERED),
+        (b"403 Forbidden", Reach.NOT_AUTHORISED),
+        (b"200 OK", Reach.HTTP_FAILED),
         (b"503 Service Unavailable", Reach.HTTP_FAILED),
     ],
 )

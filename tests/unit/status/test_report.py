@@ -62,8 +62,8 @@ def test_what_was_not_seen_is_printed_as_not_seen(
     assert {each["state"] for pair in data["pairs"] for each in pair["directions"]} == {"unknown"}
 
 
-def test_the_data_is_plain_json_with_reasons_in_both_languages(healthy: Facts) -> None:
-    facts = replace(healthy, reached={("co", "person"): Reach.TCP_REFUSED})
+def test_the_data_is_plain_json_with_reasons_in_both_languages(checking: Facts) -> None:
+    facts = replace(checking, reached={("co", "person"): Reach.TCP_REFUSED})
     data = json.loads(json.dumps(report.as_dict(reported(facts))))
     assert data["reached"] == {"co person": "tcp_refused"}
     pair = next(pair for pair in data["pairs"] if pair["name"] == "co-pe")
@@ -71,7 +71,7 @@ def test_the_data_is_plain_json_with_reasons_in_both_languages(healthy: Facts) -
     assert (asks["state"], asks["side"]) == ("broken", "theirs")
     assert asks["reasons"][0]["code"] == "PAR-0630"
     assert set(asks["reasons"][0]) == {"code", "side", "es", "en", "runbook"}
-    assert asks["last_good"] == (healthy.now - timedelta(minutes=5)).isoformat()
+    assert asks["last_good"] == (checking.now - timedelta(minutes=5)).isoformat()
     assert pair["tunnel"]["children"][0]["name"] == "operational"
     chile = next(pair for pair in data["pairs"] if pair["name"] == "cl-pe")
     assert chile["line_check"]["ok"] is True
@@ -81,10 +81,10 @@ def test_the_data_is_plain_json_with_reasons_in_both_languages(healthy: Facts) -
     ("seconds", "text"), [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (7200, "2 h"), (9e5, "10 d")]
 )
 def test_an_age_has_one_unit(
-    healthy: Facts, capsys: pytest.CaptureFixture[str], seconds: float, text: str
+    checking: Facts, capsys: pytest.CaptureFixture[str], seconds: float, text: str
 ) -> None:
-    lines = {"cl": LineCheck(healthy.now - timedelta(seconds=seconds), ok=True, reason="")}
-    report.show(reported(replace(healthy, lines=lines)), "es")
+    lines = {"cl": LineCheck(checking.now - timedelta(seconds=seconds), ok=True, reason="")}
+    report.show(reported(replace(checking, lines=lines)), "es")
     assert f"bien {text} " in capsys.readouterr().out
 
 
