@@ -113,6 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
 from ..module_utils.paranal_checks import run_checks  # noqa: TID252
 from ..module_utils.paranal_leaves import probe_certificates  # noqa: TID252
+from ..module_utils.paranal_nft import probe_firewall  # noqa: TID252
 from ..module_utils.paranal_node import (  # noqa: TID252
     Node,
     Refused,
@@ -130,6 +131,7 @@ from ..module_utils.paranal_probe import (  # noqa: TID252
     probe_packages,
     probe_units,
 )
+from ..module_utils.paranal_vici import probe_tunnels  # noqa: TID252
 
 # A further part of the house adds its own line: a name, and a function of the member's view that
 # returns plain data, never fails, and says {"absent": reason} where its tool is missing.
@@ -138,6 +140,8 @@ PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
     "packages": lambda node, view: probe_packages(run_command),
     "units": lambda node, view: probe_units(run_command),
     "host": lambda node, view: probe_host(node, run_command),
+    "firewall": lambda node, view: probe_firewall(node, run_command),
+    "tunnels": lambda node, view: probe_tunnels(node),
     "certificates": lambda node, view: probe_certificates(node),
 }
 

@@ -18,6 +18,7 @@ COMMANDS = {
         "state of each pair and direction, and whose side a fault is on",
     ),
     "line-check": ("paranal.status.line_check", "prove the line of the pairs with nothing open"),
+    "tunnels": ("paranal.tunnels.cli", "what this gateway's charon holds; ask for what is missing"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
     "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),

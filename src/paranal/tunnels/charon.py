@@ -5,9 +5,12 @@ One method per command, frozen dataclasses out, generators drained before anythi
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +23,15 @@ RENEWING = frozenset({"REKEYING", "REKEYED"})
 
 class CharonError(Exception):
     """Charon cannot be reached, or refused a command; the text is charon's own reason."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Which charon this is: it changes with every restart, and only then."""
+
+    identity: str
+    at: float
+    """Seconds since the epoch; a second or so is uncertain."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +122,26 @@ class Charon:
         if self._socket is not None:
             self._socket.close()
 
-    def started(self) -> str:
-        """Return when charon started, in its own words; it changes with every restart."""
-        return _text(self._call("stats")["uptime"]["since"])
+    def started(self) -> Start:
+        """Return which charon answers: the process at the other end of the socket.
+
+        Its own `stats` would do, were its start time not computed anew, and rounded, every time.
+        """
+        if self._socket is None:
+            raise CharonError(f"{self._path}: not connected")
+        peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, _, _ = struct.unpack("3i", peer)
+        # The second field may hold spaces but ends with the last parenthesis; see proc_pid_stat(5).
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        booted = next(
+            int(line.split()[1])
+            for line in Path("/proc/stat").read_text(encoding="ascii").splitlines()
+            if line.startswith("btime ")
+        )
+        return Start(
+            f"{boot}/{pid}/{fields[19]}", booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        )
 
     def plugins(self) -> tuple[str, ...]:
         """Return the loaded plugins, in their order."""

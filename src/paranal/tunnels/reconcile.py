@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from paranal.agreement.connections import Connection, to_vici
 from paranal.messages import Refusal
-from paranal.tunnels.charon import CharonError, IkeSa
+from paranal.tunnels.charon import CharonError, IkeSa, Start
 from paranal.tunnels.plan import Plan, make_plan, replaces, stem
 from paranal.tunnels.record import (
     Declared,
@@ -36,7 +36,7 @@ ASK_AGAIN_SECONDS = 1.0
 class Daemon(Protocol):
     """What this module needs of ``Charon``."""
 
-    def started(self) -> str: ...  # noqa: D102 - see Charon
+    def started(self) -> Start: ...  # noqa: D102 - see Charon
     def connections(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102
     def ike_sas(self) -> list[IkeSa]: ...  # noqa: D102
     def load(self, message: Mapping[str, Any]) -> None: ...  # noqa: D102
@@ -59,18 +59,27 @@ class Result:
 
 def survey(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> tuple[Record, Plan]:
     """Read the record and the daemon, and decide; nothing is changed."""
-    record, loaded, started = read_record(paths), charon.connections(), charon.started()
+    record, loaded, start = read_record(paths), charon.connections(), charon.started()
     current = credentials(paths)
     plan = make_plan(
         declared,
         {name: list(entry.get("children", {})) for name, entry in loaded.items()},
-        proved(record, loaded, started, paths),
+        proved(record, loaded, start, paths),
         record,
         charon.ike_sas(),
-        stale_credentials(record, current, started, paths),
+        stale_credentials(record, current, start, paths),
     )
     plan.file_edited = bool(record.held) and not file_intact(record, paths)
     return record, plan
+
+
+def preview(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> Result:
+    """Say what ``reconcile`` would do, and do nothing; it refuses the same."""
+    if not declared:
+        raise Refusal("PAR-0701", where=str(paths.file))
+    record, plan = survey(charon, declared, paths)
+    after = _next_record(declared, record, plan)
+    return Result(plan, _states(declared, charon.ike_sas()), _text(paths), after.text())
 
 
 def reconcile(
@@ -174,15 +183,8 @@ def _load(
 ) -> Record:
     """Load everything new and only then write file and record; or undo all of it and refuse."""
     wanted = {entry["connection"]["name"]: entry for entry in declared}
-    after = Record(
-        started=charon.started(),
-        held={name: record.held[name] for name in plan.keep},
-        superseded=sorted(plan.keep),
-        credentials=credentials(paths),
-    )
-    for name, entry in wanted.items():
-        shown = record.held[name]["observed"] if name in record.held else ""
-        after.held[name] = {**entry, "observed": shown}
+    after = _next_record(declared, record, plan)
+    after.started, after.credentials = charon.started().identity, credentials(paths)
     failing = ""
     try:
         for name in plan.load:
@@ -202,6 +204,16 @@ def _load(
         _undo(charon, record, plan, paths)
         raise Refusal("PAR-0702", connection=failing, reason=str(error)) from error
     return after
+
+
+def _next_record(declared: Sequence[Declared], record: Record, plan: Plan) -> Record:
+    """Return the record of the declared connections and of those kept beside them."""
+    held = {name: record.held[name] for name in plan.keep}
+    for entry in declared:
+        name = entry["connection"]["name"]
+        shown = record.held[name]["observed"] if name in record.held else ""
+        held[name] = {**entry, "observed": shown}
+    return Record(held=held, superseded=sorted(plan.keep))
 
 
 def _undo(charon: Daemon, record: Record, plan: Plan, paths: Paths) -> None:

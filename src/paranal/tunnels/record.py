@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from paranal.agreement.connections import Connection
+from paranal.tunnels.charon import Start
 
 CREDENTIAL_FOLDERS = ("x509", "x509ca", "x509crl")
 """Below ``/etc/swanctl``. The private key is not read: a new key always has a new leaf."""
@@ -81,7 +81,7 @@ class Record:
     """The record of one gateway; ``held`` by connection name, ``credentials`` by file."""
 
     started: str = ""
-    """Charon's start time when the record was last made."""
+    """Which charon the record is about (``Start.identity``)."""
     held: dict[str, Held] = field(default_factory=dict)
     superseded: list[str] = field(default_factory=list)
     """Held generations that go as soon as the peer follows to the new one."""
@@ -116,15 +116,15 @@ def file_intact(record: Record, paths: Paths) -> bool:
 
 
 def proved(
-    record: Record, loaded: Mapping[str, Mapping[str, Any]], started: str, paths: Paths
+    record: Record, loaded: Mapping[str, Mapping[str, Any]], start: Start, paths: Paths
 ) -> frozenset[str]:
     """Return the names that charon provably loaded from the recorded content.
 
     After a restart the file is the proof: charon read it when it started, so it must be intact
     and older than that.
     """
-    if record.started != started and not (
-        file_intact(record, paths) and older(paths.file, started)
+    if record.started != start.identity and not (
+        file_intact(record, paths) and older(paths.file, start)
     ):
         return frozenset()
     return frozenset(
@@ -150,22 +150,18 @@ def credentials(paths: Paths) -> dict[str, str]:
 
 
 def stale_credentials(
-    record: Record, current: Mapping[str, str], started: str, paths: Paths
+    record: Record, current: Mapping[str, str], start: Start, paths: Paths
 ) -> list[str]:
     """Return the files that charon has not read since they changed, also removed ones, sorted."""
-    if record.started == started:
+    if record.started == start.identity:
         names = current.keys() | record.credentials.keys()
         return sorted(name for name in names if current.get(name) != record.credentials.get(name))
-    return sorted(name for name in current if not older(paths.swanctl / name, started))
+    return sorted(name for name in current if not older(paths.swanctl / name, start))
 
 
-def older(path: Path, started: str) -> bool:
-    """Tell whether ``path`` was last written before charon started (a whole second or more).
-
-    Charon writes its start time as ``Nov 23 14:24:22 2026``, in the node's own time zone.
-    """
-    moment = time.mktime(time.strptime(started, "%b %d %H:%M:%S %Y"))
-    return path.stat().st_mtime < moment
+def older(path: Path, start: Start) -> bool:
+    """Tell whether ``path`` was last written before charon started, with a second to spare."""
+    return path.stat().st_mtime < start.at - 1
 
 
 def replace(path: Path, text: str, mode: int) -> None:

@@ -1,0 +1,108 @@
+"""Derive the connections on the controller, and run the module only where charon differs.
+
+The module ``ipsec_connections`` documents the options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+from paranal.agreement.connections import (
+    Connection,
+    anchor_digest,
+    connections,
+    to_swanctl,
+)
+from paranal.messages import Refusal
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+TEMPLATE = "swanctl/connection.conf.j2"
+
+
+class ActionModule(ActionBase):
+    """The controller's half of ``ipsec_connections``."""
+
+    _VALID_ARGS = frozenset({"published", "wait_seconds", "after", "root"})
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Derive, render, compare with the probe, and reconcile."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        session = variables.get("node_session") or {}
+        try:
+            declared = self._declared(session["view"], variables)
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": str(refusal)}
+        believed = not any(one.get("changed") for one in self._task.args.get("after") or [])
+        if believed and holds(session.get("probe") or {}, declared):
+            return {**result, "changed": False, "steps": []}
+        arguments = {
+            "declared": declared,
+            "wait_seconds": int(self._task.args.get("wait_seconds") or 20),
+            "session": session.get("session", {}).get("id", ""),
+            "root": self._task.args.get("root", "/"),
+        }
+        answer = self._execute_module(
+            "ipsec_connections", module_args=arguments, task_vars=variables
+        )
+        refused = answer.pop("refusal", None)
+        if refused:
+            answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
+        return {**result, **answer}
+
+    def _declared(self, view: Mapping[str, Any], variables: dict[str, Any]) -> list[dict[str, Any]]:
+        published = Path(self._task.args["published"])
+        anchors = {peer["code"]: anchor(published, peer["code"]) for peer in view["peers"]}
+        peers = {peer["code"]: peer for peer in view["peers"]}
+        return [
+            {"connection": one, "text": self._render(one, peers[one["peer"]], variables)}
+            for one in connections(view, anchors)
+        ]
+
+    def _render(
+        self, connection: Connection, peer: Mapping[str, Any], variables: dict[str, Any]
+    ) -> str:
+        """Render one connection's section, with the comment that explains it."""
+        scope = {
+            **variables,
+            "connection": connection,
+            "peer": peer,
+            "section": to_swanctl(connection),
+        }
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(TEMPLATES)], available_variables=scope
+        )
+        text = trust_as_template((TEMPLATES / TEMPLATE).read_text(encoding="utf-8"))
+        try:
+            return str(templar.template(text, overrides={"trim_blocks": True}))
+        except AnsibleError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise Refusal("PAR-0306", template=f"templates/{TEMPLATE}", reason=reason) from error
+
+
+def anchor(published: Path, code: str) -> str:
+    """Return the digest of a peer's published root. Raises ``Refusal`` PAR-0705 without one."""
+    path = published / "ca" / f"{code}-root.pem"
+    try:
+        return anchor_digest(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise Refusal("PAR-0705", where=str(path), member=code, reason=str(error)) from error
+
+
+def holds(probe: Mapping[str, Any], declared: list[dict[str, Any]]) -> bool:
+    """Say whether charon, as probed in this run, provably holds exactly this."""
+    found = probe.get("tunnels") or {}
+    texts = {
+        entry["connection"]["name"]: hashlib.sha256(entry["text"].encode()).hexdigest()
+        for entry in declared
+    }
+    return bool(found.get("clean") and found.get("texts") == texts)

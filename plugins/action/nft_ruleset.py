@@ -1,0 +1,109 @@
+"""Render the rules on the controller, apply them, and prove that we can still get in.
+
+The module ``nft_ruleset`` documents the options.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.template import trust_as_template
+
+from paranal.messages import Refusal
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+ASK_AGAIN_SECONDS = 2.0
+
+
+class ActionModule(ActionBase):
+    """The controller's half of ``nft_ruleset``."""
+
+    _VALID_ARGS = frozenset({"template", "confirm_seconds", "after", "root"})
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Render, compare with the probe, load, reconnect, confirm."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        session = variables.get("node_session") or {}
+        try:
+            text = self._render(variables)
+            if self._holds(session.get("probe") or {}, text):
+                return {**result, "changed": False, "drift": {"missing": [], "unexpected": []}}
+            return {**result, **self._apply(text, session, variables)}
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": str(refusal)}
+
+    def _render(self, variables: dict[str, Any]) -> str:
+        name = self._task.args.get("template") or "nft/firewall.nft.j2"
+        text = trust_as_template((TEMPLATES / name).read_text(encoding="utf-8"))
+        templar = self._templar.copy_with_new_env(
+            searchpath=[str(TEMPLATES)], available_variables=variables
+        )
+        try:
+            return str(templar.template(text, overrides={"trim_blocks": True}))
+        except AnsibleError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise Refusal("PAR-0306", template=f"templates/{name}", reason=reason) from error
+
+    def _holds(self, probe: dict[str, Any], text: str) -> bool:
+        if any(earlier.get("changed") for earlier in self._task.args.get("after") or []):
+            return False
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return bool(probe.get("firewall", {}).get("text") == digest)
+
+    def _apply(
+        self, text: str, session: dict[str, Any], variables: dict[str, Any]
+    ) -> dict[str, Any]:
+        seconds = int(self._task.args.get("confirm_seconds") or 30)
+        arguments = {
+            "text": text,
+            "confirm_seconds": seconds,
+            "session": session.get("session", {}).get("id", ""),
+            "root": self._task.args.get("root", "/"),
+        }
+        applied = self._module({**arguments, "phase": "apply"}, variables)
+        if not applied.pop("unconfirmed", False):
+            return applied
+        confirmed = self._confirm({**arguments, "phase": "confirm"}, variables, seconds)
+        return {**applied, **confirmed}
+
+    def _confirm(
+        self, arguments: dict[str, Any], variables: dict[str, Any], seconds: int
+    ) -> dict[str, Any]:
+        """Come in again by a new connection, until the node has gone back by itself.
+
+        Raises ``Refusal`` PAR-0714 when no connection could be made in time.
+        """
+        deadline, reason = time.monotonic() + seconds, ""
+        while time.monotonic() < deadline:
+            try:
+                self._new_connection()
+                return self._module(arguments, variables)
+            except AnsibleConnectionFailure as error:
+                reason = str(error).strip().splitlines()[-1]
+                time.sleep(ASK_AGAIN_SECONDS)
+        raise Refusal("PAR-0714", seconds=seconds, reason=reason)
+
+    def _new_connection(self) -> None:
+        """End the shared SSH connection: one that survived proves nothing about a new one."""
+        reset = getattr(self._connection, "reset", None)
+        if reset is not None:
+            reset()
+
+    def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._execute_module(
+            "nft_ruleset", module_args=arguments, task_vars=variables
+        )
+        refused = answer.pop("refusal", None)
+        if refused:
+            answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
+        elif answer.get("unreachable"):
+            raise AnsibleConnectionFailure(str(answer.get("msg")))
+        return answer

@@ -1,0 +1,53 @@
+"""What the node's own `paranal.tunnels` says, for the probe and the module.
+
+The work is done by the package, because the node heals and verifies itself without a controller;
+``paranal.deb`` brings it together with the VICI library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from typing import Any
+
+from .paranal_node import Node
+
+ABSENT = "paranal.deb is not installed yet"
+
+
+def probe_tunnels(node: Node) -> dict[str, Any]:
+    """Return ``{"planes": [data planes this node can carry], **loaded}``.
+
+    ``loaded`` is ``{"texts": {NAME: SHA-256 of its section}, "clean": bool}``. Clean is: charon
+    provably holds exactly what was applied last, the file says the same, no credential is newer,
+    and no superseded generation is left. It is ``{"absent": reason}`` where nobody can be asked.
+    """
+    return {"planes": data_planes(node), **_loaded(node)}
+
+
+def data_planes(node: Node) -> list[str]:
+    """Return which data planes the node offers; never chosen by this, only verified."""
+    modules = node.real(f"/lib/modules/{platform.release()}")
+    known = [modules / "modules.builtin", modules / "modules.dep", node.real("/proc/modules")]
+    offered = {"userspace": node.real("/dev/net/tun").exists()}
+    offered["kernel"] = any(path.exists() and "esp4" in path.read_text() for path in known)
+    return sorted(name for name, there in offered.items() if there)
+
+
+def _loaded(node: Node) -> dict[str, Any]:
+    try:
+        from paranal.tunnels.charon import Charon, CharonError
+        from paranal.tunnels.reconcile import survey
+        from paranal.tunnels.record import Paths, read_record
+    except ImportError:
+        return {"absent": ABSENT}
+    paths = Paths(node.real("/etc/swanctl"), node.state)
+    record = read_record(paths)
+    held = {name: one for name, one in record.held.items() if name not in record.superseded}
+    try:
+        with Charon() as charon:
+            _, plan = survey(charon, list(held.values()), paths)
+    except CharonError as error:
+        return {"absent": str(error)}
+    texts = {name: hashlib.sha256(one["text"].encode()).hexdigest() for name, one in held.items()}
+    return {"texts": texts, "clean": not plan.changes and not record.superseded}
