@@ -22,6 +22,7 @@ COMMANDS = {
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
     "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),
+    "bench": ("paranal.lab.bench", "measure the lab, each figure beside its mark"),
     "demo": ("paranal.lab.demo", "bring up the mesh and ask three questions"),
 }
 """Word -> (module with ``configure(parser)`` and ``run(args) -> int``, one-line help)."""

@@ -96,7 +96,9 @@ def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
     first_answer = time.monotonic() - started
     cpu_first = _children_cpu() - cpu_before
     second, _ = _timed("second converge", lambda: play(lab, "site"))
-    second_runs = {host: runs - first_runs[host] for host, runs in _module_runs(lab, members).items()}
+    second_runs = {
+        host: runs - first_runs[host] for host, runs in _module_runs(lab, members).items()
+    }
     empty, _ = _timed("empty play", lambda: play(lab, "empty"))
     return {
         "lab_up_to_first_answer": Figure(round(first_answer, 1), "s", 60),

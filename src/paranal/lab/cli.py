@@ -6,16 +6,14 @@ import argparse
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from paranal.lab import faults, image, lowering, raising, relay, report
+from paranal.lab import equip, faults, image, lowering, playbook, raising, relay, report
 from paranal.lab.capture import capture
-from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.messages import Refusal
 
@@ -66,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     play = word("playbook", _playbook, "run ansible-playbook on the lab")
     play.add_argument("playbook", help="name under playbooks/, with or without .yml")
     play.add_argument("options", nargs=argparse.REMAINDER)
+    _json(word("equip", _equip, "enrol the posts and load synthetic records, after site.yml"))
     _configure_fault(word("fault", _fault, "break the lines, or mend them"))
 
 
@@ -144,16 +143,15 @@ def _capture(args: argparse.Namespace) -> int:
 def _playbook(args: argparse.Namespace) -> int:
     lab = Lab(args.name)
     lab.facts()
-    file = ROOT / "playbooks" / f"{args.playbook.removesuffix('.yml')}.yml"
-    if not file.exists():
-        raise Refusal("PAR-0219", playbook=file)
-    # The one of our own environment, which need not be activated.
-    ansible = shutil.which("ansible-playbook", path=f"{Path(sys.executable).parent}:{os.defpath}")
-    if ansible is None:
-        raise Refusal("PAR-0220")
-    os.environ.update(PARANAL_LAB=lab.name, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"))
     options = args.options[1:] if args.options[:1] == ["--"] else args.options
-    os.execv(ansible, [ansible, str(file), *options])  # noqa: S606 - output and status pass untouched
+    words = playbook.command(args.playbook, options)
+    os.execve(words[0], words, playbook.environment(lab))  # noqa: S606 - output and status pass
+
+
+def _equip(args: argparse.Namespace) -> int:
+    changed = equip.equip(Lab(args.name))
+    posts, sources = (", ".join(changed[key]) or "-" for key in ("posts", "sources"))
+    return _print(args, changed, f"posts: {posts}; sources: {sources}")
 
 
 def _fault(args: argparse.Namespace) -> int:
