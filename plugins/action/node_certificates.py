@@ -196,11 +196,10 @@ def diffs(
         after |= {"serial": "?", "not_after": "?"}
         if leaf.name in issued:
             after.update(certificates.facts(issued[leaf.name].certificate))
-        header = f"{leaf.certificate} ({REASONS[reason]})"
         found.append(
             {
-                "before_header": header,
-                "after_header": header,
+                "before_header": leaf.certificate,
+                "after_header": f"{leaf.certificate} ({REASONS[reason]})",
                 "before": described(held.get(leaf.name)),
                 "after": described(after),
             }

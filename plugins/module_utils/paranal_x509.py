@@ -54,7 +54,10 @@ def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
     """Make a new P-384 key for each leaf and return its signing request (PEM) by name.
 
     Keys of an earlier run that never got their certificate are forgotten: a key is asked for once.
+    Raises what ``check_places`` does, before any key is made.
     """
+    leaves = list(leaves)
+    check_places(node, leaves)
     folder = node.state / "requests"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
@@ -99,11 +102,7 @@ class Installation:
         """
         changed: list[str] = []
         leaves = list(leaves)
-        for leaf in leaves:
-            for path, (_, owner, group) in leaf["permissions"].items():
-                check_target(self.node, path, ROOTS)
-                user_id(owner)
-                group_id(group)
+        check_places(self.node, leaves)
         for leaf in leaves:
             paths = self._install(leaf) if leaf.get("pem") else self._repair(leaf)
             changed += paths
@@ -205,6 +204,15 @@ class Installation:
                     raise Refused("PAR-0424", unit=unit, reason=done.tail)
             self.memory["owed"].remove(unit)
             self._save()
+
+
+def check_places(node: Node, leaves: Iterable[Leaf]) -> None:
+    """Refuse a place we may not write to (PAR-0303, PAR-0304) or an unknown account (PAR-0309)."""
+    for leaf in leaves:
+        for path, (_, owner, group) in leaf["permissions"].items():
+            check_target(node, path, ROOTS)
+            user_id(owner)
+            group_id(group)
 
 
 def check_pair(name: str, key_pem: bytes, certificate: x509.Certificate) -> None:
