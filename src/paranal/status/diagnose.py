@@ -15,8 +15,8 @@ from paranal.status import checks
 from paranal.status.facts import Certificate, Direction, Facts, LineCheck, Unseen, directions
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
 
-LINE_CHECK_EVERY = timedelta(hours=26)
-"""A line check older than this has missed its daily turn."""
+LINE_CHECK_FRESH = timedelta(hours=3)
+"""A line check older than this has missed its hourly turn more than once."""
 
 
 def diagnose(facts: Facts) -> list[PairStatus]:
@@ -59,6 +59,7 @@ def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:
         name=pair["name"],
         peer=peer["code"],
         crypto_profile=pair["crypto_profile"],
+        parity=pair["parity"],
         tunnel=checks.tunnel_of(facts, peer["identities"]["ike"], peer["wan_address"]),
         data_plane="unknown" if isinstance(facts.charon, Unseen) else facts.charon.data_plane,
         line_by=pair["initiator"] if pair["line_check"] else None,
@@ -78,7 +79,7 @@ def _line(
     if isinstance(facts.lines, Unseen):
         return facts.lines, (checks.unread(facts.lines),)
     line = facts.lines.get(peer["code"])
-    if line is None or facts.now - line.at > LINE_CHECK_EVERY:
+    if line is None or facts.now - line.at > LINE_CHECK_FRESH:
         return line, (checks.doubt("PAR-0652", {"peer": peer["code"]}),)
     if not line.ok:
         params = {"peer": peer["code"], "reason": line.reason}

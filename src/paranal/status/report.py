@@ -23,6 +23,7 @@ HEADINGS: dict[str, Words] = {
     "algorithms": ("Algoritmos", "Algorithms"),
     "data_plane": ("Plano de datos", "Data plane"),
     "children": ("CHILD_SA", "CHILD_SA"),
+    "parity": ("Paridad", "Parity"),
     "line": ("Prueba de línea", "Line check"),
     "direction": ("Sentido", "Direction"),
     "service": ("Servicio", "Service"),
@@ -140,6 +141,7 @@ def _pair_data(pair: PairStatus) -> dict[str, Any]:
         "name": pair.name,
         "peer": pair.peer,
         "crypto_profile": pair.crypto_profile,
+        "parity": pair.parity,
         "data_plane": pair.data_plane,
         "tunnel": _data(pair.tunnel),
         "line_check": _data(pair.line) if pair.line_ours else None,
@@ -178,13 +180,13 @@ def _table(language: str, *columns: str) -> Table:
 
 
 def _pairs(report: Report, language: str) -> Table:
-    columns = ("pair", "tunnel", "algorithms", "data_plane", "children", "line")
+    columns = ("pair", "tunnel", "algorithms", "data_plane", "children", "line", "parity")
     table = _table(language, *columns)
     for pair in report.pairs:
         state, algorithms, children = _tunnel(pair, language)
         line = _line(pair, report.facts.now, language)
         plane = _word(pair.data_plane, language)
-        table.add_row(pair.name, state, algorithms, plane, children, line)
+        table.add_row(pair.name, state, algorithms, plane, children, line, pair.parity[:16])
     return table
 
 

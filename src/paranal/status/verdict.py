@@ -92,6 +92,7 @@ class PairStatus:
     name: str
     peer: str
     crypto_profile: str
+    parity: str
     tunnel: IkeSa | Unseen | None
     data_plane: str
     line_by: str | None

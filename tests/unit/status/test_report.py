@@ -70,6 +70,8 @@ def test_the_data_is_plain_json_with_reasons_in_both_languages(checking: Facts) 
     asks = next(each for each in pair["directions"] if each["service"] == "person")
     assert (asks["state"], asks["side"]) == ("broken", "theirs")
     assert asks["reasons"][0]["code"] == "PAR-0630"
+    co = next(peer for peer in facts.view["peers"] if peer["code"] == "co")
+    assert pair["parity"] == co["pair"]["parity"]
     assert set(asks["reasons"][0]) == {"code", "side", "es", "en", "runbook"}
     assert asks["last_good"] == (checking.now - timedelta(minutes=5)).isoformat()
     assert pair["tunnel"]["children"][0]["name"] == "operational"
