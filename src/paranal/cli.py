@@ -7,6 +7,7 @@ import json
 import sys
 from importlib import import_module
 
+from paranal import __version__
 from paranal.messages import Refusal
 
 COMMANDS = {
@@ -37,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="paranal", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"paranal {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for word, (module, summary) in COMMANDS.items():
         command = commands.add_parser(word, help=summary, description=summary)
