@@ -15,7 +15,7 @@ import httpx
 import msgspec
 
 from paranal.messages import Refusal
-from paranal.query import match, mrz, wire
+from paranal.query import match, mrz, settings, wire
 from paranal.query.person import Person, checked
 
 SETTINGS = Path("/etc/paranal/post.json")
@@ -169,8 +169,8 @@ def _person(args: argparse.Namespace) -> Person:
 
 def _settings(path: Path) -> Post:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Post)
-    except (OSError, *wire.UNREADABLE) as error:
+        return settings.read(path, Post)
+    except (OSError, ValueError) as error:
         raise Refusal("PAR-0560", path=path, reason=error) from None
 
 

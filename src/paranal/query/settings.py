@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
 from paranal.messages import Refusal
 from paranal.query.files import Watched
+
+T = TypeVar("T")
 
 
 class Database(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,9 +100,15 @@ def watched_view(path: Path) -> Watched[View]:
     return Watched([path], lambda: msgspec.json.decode(path.read_bytes(), type=View))
 
 
-def load(path: Path, kind: Any) -> Any:  # noqa: ANN401 - National or Alliance, as asked
-    """Return the settings in ``path``; raises ``Refusal`` PAR-0592 with the reason."""
+def read(path: Path, kind: type[T]) -> T:
+    """Return the settings in ``path``; raises ``OSError`` or ``ValueError`` with the reason."""
+    # msgspec 0.19, Debian 13's, leaves paths to its caller.
+    return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=lambda _, text: Path(text))
+
+
+def load(path: Path, kind: type[T]) -> T:
+    """Return a service's settings; raises ``Refusal`` PAR-0592 with the reason."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return read(path, kind)
     except (OSError, ValueError) as error:
         raise Refusal("PAR-0592", path=path, reason=error) from None
