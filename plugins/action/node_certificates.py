@@ -84,6 +84,7 @@ class ActionModule(ActionBase):
             if due or wanted:
                 passphrase = read_passphrase(Path(arguments["passphrase_file"]))
                 authority = CertificateAuthority(directory, passphrase)
+                authority.unlock()
             due = authority.crl()
             published_files = authority.publish(published)
             if wanted:

@@ -257,6 +257,10 @@ class CertificateAuthority:
         """The CA that signs leaves."""
         return self._issuing.certificate
 
+    def unlock(self) -> None:
+        """Open the issuing key now: a wrong passphrase (PAR-0403) shows before work begins."""
+        self._issuing.key  # noqa: B018 - opened and kept by looking at it
+
     def issue(self, csr_pem: bytes, profile_name: str, names: Sequence[str]) -> Issued:
         """Certify the key of a signing request for ``names`` under a profile.
 

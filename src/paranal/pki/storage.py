@@ -115,8 +115,7 @@ def locked(directory: Path, patience: float = LOCK_PATIENCE_SECONDS) -> Iterator
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
                 raise Refusal("PAR-0412", directory=directory, holder=holder or "?")
             time.sleep(_LOCK_POLL_SECONDS)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(descriptor, f"{os.getpid():<20}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)

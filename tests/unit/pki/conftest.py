@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -48,6 +49,12 @@ def request(names: Sequence[str], key: Key | None = None, *more: x509.ExtensionT
         builder = builder.add_extension(extension, critical=True)
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA384()
     return builder.sign(key, algorithm).public_bytes(Encoding.PEM)
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's files need no power cut survived; a busy disk makes each sync cost milliseconds."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 @pytest.fixture

@@ -1,0 +1,482 @@
+"""node_certificates on a throw-away root: keys stay, pairs fit after a crash at any point.
+
+The action plugin and the node's half are the real ones; only the connection between them is
+replaced by a call, so that what crosses it can be looked at.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import shutil
+import ssl
+import stat
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from paranal.messages import Refusal
+from paranal.pki import CertificateAuthority
+from paranal.pki.authority import key_digest
+from paranal.pki.storage import write_atomic
+from plugins.action.node_certificates import ActionModule, declared_leaf, installable
+from plugins.module_utils.paranal_leaves import probe_certificates
+from plugins.module_utils.paranal_node import Node, Outcome, Refused, collect_changes
+from plugins.module_utils.paranal_x509 import Installation, make_requests, next_key
+from plugins.modules.node_certificates import perform
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+GROUP = grp.getgrgid(os.getgid()).gr_name
+DOMAIN = "pe.paranal.example"
+PASSPHRASE = b"a passphrase of the test, long enough"
+IKE: dict[str, Any] = {
+    "name": "ike",
+    "profile": "ike",
+    "names": [f"gw.{DOMAIN}"],
+    "key": "/etc/swanctl/private/ike.key",
+    "certificate": "/etc/swanctl/x509/ike.pem",
+}
+TLS: dict[str, Any] = {
+    "name": "operational",
+    "profile": "tls",
+    "names": [f"q.{DOMAIN}", f"co.q.{DOMAIN}"],
+    "key": "/etc/haproxy/paranal/operational.pem",
+    "reload": ["haproxy.service"],
+}
+Declared = dict[str, Any]
+
+
+class Killed(BaseException):
+    """The module was killed here."""
+
+
+class Country:
+    """A country's controller and its one node, below a temporary directory."""
+
+    def __init__(self, folder: Path, founded: Path) -> None:
+        self.node = Node(folder / "node")
+        (folder / "node" / "etc").mkdir(parents=True)
+        self.node.prepare()
+        self.ca = folder / "ca" / "pe"
+        self.passphrase = folder / "ca" / "pe.passphrase"
+        self.published = folder / "published"
+        shutil.copytree(founded, self.ca)
+        write_atomic(self.passphrase, PASSPHRASE)
+        self.authority.publish(self.published)
+        self.crossed: list[str] = []
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        return CertificateAuthority(self.ca, PASSPHRASE)
+
+    def converge(self, *leaves: Declared, check: bool = False, **options: object) -> dict[str, Any]:
+        """Run the task; ``crossed`` gains what went over the connection."""
+        mine = [{"owner": ME, "group": GROUP, **leaf} for leaf in leaves]
+        arguments = {
+            "leaves": mine,
+            "authority": str(self.ca),
+            "passphrase_file": str(self.passphrase),
+            "published": str(self.published),
+            **options,
+        }
+        action: Any = object.__new__(ActionModule)
+        action._task = SimpleNamespace(args=arguments, check_mode=check)
+        action._execute_module = self._module
+        session = {"session": {"id": "s"}, "probe": {"certificates": self.probe()}}
+        result: dict[str, Any] = action._converge({"node_session": session})
+        return result
+
+    def _module(self, name: str, module_args: Declared, task_vars: object) -> dict[str, Any]:
+        assert name == "node_certificates"
+        try:
+            answer = perform(self.node, module_args)
+        except Refused as refused:
+            answer = {"failed": True, **refused.as_result()}
+        self.crossed.append(json.dumps([module_args, answer]))
+        return answer
+
+    def probe(self) -> dict[str, Any]:
+        return probe_certificates(self.node)
+
+    def path(self, leaf: Declared, which: str = "key") -> Path:
+        return self.node.real(leaf.get(which) or leaf["key"])
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create one authority, for every test to copy."""
+    folder = tmp_path_factory.mktemp("founded") / "pe"
+    CertificateAuthority.create(folder, "pe", DOMAIN, PASSPHRASE)
+    return folder
+
+
+@pytest.fixture
+def pe(tmp_path: Path, founded: Path) -> Country:
+    return Country(tmp_path, founded)
+
+
+@pytest.fixture(autouse=True)
+def no_root_no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that stands alone belongs to root, and these tests are not root.
+
+    Their files need no power cut survived either: each sync on a busy disk costs milliseconds.
+    """
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr("plugins.module_utils.paranal_x509.user_id", lambda _: os.getuid())
+    monkeypatch.setattr("plugins.module_utils.paranal_x509.group_id", lambda _: os.getgid())
+
+
+def pair_fits(node: Node, leaf: Declared) -> bool:
+    """Say what a daemon that starts now would: is there a key for the certificate there?"""
+    certificate = node.real(leaf.get("certificate") or leaf["key"])
+    if not certificate.exists():
+        return True  # a first install that has not come to it yet
+    held = x509.load_pem_x509_certificate(certificate.read_bytes())
+    places = node.real(leaf["key"]).parent.glob("*.key") if "certificate" in leaf else [certificate]
+    keys = [load_pem_private_key(place.read_bytes(), None) for place in places]
+    return key_digest(held.public_key()) in [key_digest(key.public_key()) for key in keys]
+
+
+def issued_names(result: dict[str, Any]) -> list[str]:
+    return [entry["name"] for entry in result["issued"]]
+
+
+# --- the plain road -------------------------------------------------------------------------------
+
+
+@pytest.mark.req("R6")
+@pytest.mark.req("D3")
+def test_the_first_run_gives_keys_and_certificates_in_two_module_runs(pe: Country) -> None:
+    result = pe.converge(IKE, TLS)
+    assert (result["changed"], issued_names(result)) == (True, ["ike", "operational"])
+    assert len(pe.crossed) == 2
+    for leaf in (IKE, TLS):
+        assert pair_fits(pe.node, leaf)
+        assert stat.S_IMODE(pe.path(leaf).stat().st_mode) == 0o600
+    assert stat.S_IMODE(pe.path(IKE, "certificate").stat().st_mode) == 0o644
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(pe.path(TLS))
+    chain = x509.load_pem_x509_certificates(pe.path(TLS).read_bytes())
+    assert chain[1] == pe.authority.issuing
+    assert sorted(collect_changes(pe.node)["pki"]) == sorted(
+        [IKE["key"], IKE["certificate"], TLS["key"]]
+    )
+
+
+def test_no_key_crosses_the_connection_or_shows_in_a_diff(pe: Country) -> None:
+    result = pe.converge(IKE, TLS)
+    for text in (*pe.crossed, json.dumps(result)):
+        assert "PRIVATE KEY" not in text
+        for leaf in (IKE, TLS):
+            assert pe.path(leaf).read_text().splitlines()[1] not in text
+    assert f"name: gw.{DOMAIN}" in result["diff"][0]["after"]
+    assert result["issued"][0]["serial"] in result["diff"][0]["after"]
+
+
+def test_an_unchanged_node_runs_no_module(pe: Country) -> None:
+    pe.converge(IKE, TLS)
+    pe.crossed.clear()
+    result = pe.converge(IKE, TLS)
+    assert (result["changed"], pe.crossed, result["diff"]) == (False, [], [])
+
+
+def test_check_mode_tells_all_of_a_node_never_touched_and_changes_nothing(pe: Country) -> None:
+    result = pe.converge(IKE, TLS, check=True)
+    assert (result["changed"], issued_names(result)) == (True, ["ike", "operational"])
+    assert result["diff"][0]["before"] == ""
+    assert pe.crossed == []
+    assert pe.authority.issued() == []
+    assert list(pe.node.real("/etc").iterdir()) == []
+
+
+# --- why a leaf is issued -------------------------------------------------------------------------
+
+
+def alter(pe: Country) -> None:
+    with pe.path(IKE, "certificate").open("a") as stream:
+        stream.write("\n")
+
+
+def lose(pe: Country) -> None:
+    pe.path(IKE).unlink()
+
+
+def revoke(pe: Country) -> None:
+    serial = int(pe.probe()["leaves"]["ike"]["serial"], 16)
+    pe.authority.revoke(serial, "key-compromise")
+
+
+def age(pe: Country) -> None:
+    memory = pe.node.state / "leaves.json"
+    known = json.loads(memory.read_text())
+    start = datetime.now(UTC) - timedelta(days=61)
+    dates = {"not_before": start.isoformat(), "not_after": (start + timedelta(90)).isoformat()}
+    known["leaves"]["ike"].update(dates)
+    memory.write_text(json.dumps(known))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [(alter, "alteró"), (lose, "no lo tiene"), (revoke, "revocado"), (age, "vencer")],
+)
+def test_what_is_wrong_with_one_leaf_renews_that_leaf_alone(
+    pe: Country, spoil: Callable[[Country], None], reason: str
+) -> None:
+    pe.converge(IKE, TLS)
+    other = pe.path(TLS).read_bytes()
+    spoil(pe)
+    result = pe.converge(IKE, TLS)
+    assert issued_names(result) == ["ike"]
+    assert reason in result["issued"][0]["reason"]
+    assert pe.path(TLS).read_bytes() == other
+    assert pair_fits(pe.node, IKE)
+    assert pe.converge(IKE, TLS)["changed"] is False
+
+
+def test_a_leaf_in_the_last_day_of_its_two_thirds_stays(pe: Country) -> None:
+    pe.converge(IKE)
+    age(pe)
+    assert pe.converge(IKE, renew_at_fraction=0.3)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"names": [f"gw2.{DOMAIN}"]}, "nombres"),
+        ({"profile": "tls"}, "perfil"),
+        ({"chain": True}, "lugar o de forma"),
+        ({"key": "/etc/swanctl/private/gw.key"}, "lugar o de forma"),
+    ],
+)
+def test_another_declaration_renews_the_leaf(pe: Country, change: Declared, reason: str) -> None:
+    pe.converge(IKE)
+    changed = {**IKE, **change}
+    result = pe.converge(changed)
+    assert reason in result["issued"][0]["reason"]
+    assert pair_fits(pe.node, changed)
+    assert [path.name for path in pe.path(changed).parent.iterdir()] == [Path(changed["key"]).name]
+    assert pe.converge(changed)["changed"] is False
+
+
+def test_another_authority_renews_every_leaf(pe: Country, tmp_path: Path) -> None:
+    pe.converge(IKE, TLS)
+    pe.ca = tmp_path / "ca" / "second"
+    CertificateAuthority.create(pe.ca, "pe", DOMAIN, PASSPHRASE)
+    assert issued_names(pe.converge(IKE, TLS)) == ["ike", "operational"]
+
+
+def test_a_wrong_mode_is_put_right_without_a_new_leaf(pe: Country) -> None:
+    pe.converge(IKE, TLS)
+    before = pe.path(IKE).read_bytes()
+    pe.path(IKE).chmod(0o644)
+    result = pe.converge(IKE, TLS)
+    assert (result["repaired"], result["issued"], result["changed"]) == (["ike"], [], True)
+    assert stat.S_IMODE(pe.path(IKE).stat().st_mode) == 0o600
+    assert pe.path(IKE).read_bytes() == before
+
+
+def test_a_leaf_no_longer_declared_is_removed(pe: Country) -> None:
+    pe.converge(IKE, TLS)
+    result = pe.converge(IKE)
+    assert (result["removed"], result["changed"]) == (["operational"], True)
+    assert not pe.path(TLS).exists()
+    assert pair_fits(pe.node, IKE)
+    assert pe.converge(IKE)["changed"] is False
+
+
+def test_due_lists_are_signed_and_published_by_the_same_run(
+    pe: Country, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pe.converge(IKE)
+    before = (pe.ca / "issuing" / "crl.pem").read_bytes()
+    monkeypatch.setattr("paranal.pki.authority.ISSUING_CRL_LIFE", timedelta(days=30))
+    would = pe.converge(IKE, check=True)
+    assert (would["changed"], would["lists"]) == (True, ["issuing"])
+    assert (pe.ca / "issuing" / "crl.pem").read_bytes() == before
+    did = pe.converge(IKE)
+    assert (did["lists"], did["published"]) == (["issuing"], ["crl/pe-issuing.crl"])
+    assert pe.converge(IKE)["changed"] is False
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def test_a_bad_declaration_is_refused_before_the_node_makes_a_key(pe: Country) -> None:
+    for change, code in (
+        ({"names": ["gw.co.paranal.example"]}, "PAR-0407"),
+        ({"profile": "server"}, "PAR-0408"),
+        ({"nmes": []}, "PAR-0315"),
+        ({"names": []}, "PAR-0315"),
+    ):
+        with pytest.raises(Refusal, match=code):
+            pe.converge({**IKE, **change})
+    write_atomic(pe.passphrase, b"another passphrase of the test")
+    with pytest.raises(Refusal, match="PAR-0403"):
+        pe.converge(IKE)
+    with pytest.raises(Refusal, match="PAR-0315"):
+        pe.converge(IKE, authority="")
+    assert pe.crossed == []
+
+
+@pytest.mark.parametrize("key", ["/tmp/ike.key", "/etc/../tmp/ike.key"])  # noqa: S108 - refused
+def test_a_place_outside_etc_is_refused(pe: Country, key: str) -> None:
+    with pytest.raises(Refusal, match="PAR-0303"):
+        pe.converge({**IKE, "key": key})
+    assert pe.authority.issued() == []
+
+
+def test_a_link_in_the_way_is_refused(pe: Country, tmp_path: Path) -> None:
+    pe.node.real("/etc/swanctl").symlink_to(tmp_path)
+    with pytest.raises(Refusal, match="PAR-0304"):
+        pe.converge(IKE)
+    assert pe.authority.issued() == []
+
+
+def prepared(pe: Country) -> Declared:
+    """Return a leaf ready to install: its key waits on the node, its certificate is signed."""
+    leaf = declared_leaf({**IKE, "owner": ME, "group": GROUP})
+    requests = make_requests(pe.node, [leaf.as_request()])
+    issued = pe.authority.issue(requests["ike"].encode(), leaf.profile, leaf.names)
+    return installable(leaf, issued)
+
+
+def test_a_certificate_of_another_key_is_refused(pe: Country) -> None:
+    pe.converge(IKE)
+    before = pe.path(IKE).read_bytes(), pe.path(IKE, "certificate").read_bytes()
+    foreign = prepared(pe)
+    make_requests(pe.node, [foreign])
+    with pytest.raises(Refused, match="PAR-0422"):
+        Installation(pe.node).apply([foreign], [])
+    assert (pe.path(IKE).read_bytes(), pe.path(IKE, "certificate").read_bytes()) == before
+    (pe.node.state / "requests" / "ike.key").unlink()
+    with pytest.raises(Refused, match="PAR-0422"):
+        Installation(pe.node).apply([foreign], [])
+
+
+@pytest.mark.parametrize("days", [-1, 91])
+def test_a_node_whose_clock_is_wrong_installs_nothing(
+    pe: Country, days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaf = prepared(pe)
+    moved = datetime.now(UTC) + timedelta(days=days)
+    clock = SimpleNamespace(now=lambda _: moved)
+    monkeypatch.setattr("plugins.module_utils.paranal_x509.datetime", clock)
+    with pytest.raises(Refused, match="PAR-0423"):
+        Installation(pe.node).apply([leaf], [])
+    assert not pe.path(IKE).exists()
+
+
+# --- reload ---------------------------------------------------------------------------------------
+
+
+class Units:
+    """Answers systemctl and keeps what was asked."""
+
+    def __init__(self, active: bool, reload: int = 0) -> None:
+        self.answers = {"is-active": 0 if active else 3, "reload-or-restart": reload}
+        self.asked: list[str] = []
+
+    def __call__(self, argv: Sequence[str], seconds: float) -> Outcome:
+        self.asked.append(argv[1])
+        return Outcome(self.answers[argv[1]], "", "haproxy: no")
+
+
+@pytest.mark.parametrize(
+    ("active", "asked"), [(True, ["is-active", "reload-or-restart"]), (False, ["is-active"])]
+)
+def test_only_a_running_unit_is_reloaded_and_only_on_change(
+    pe: Country, active: bool, asked: list[str]
+) -> None:
+    units = Units(active)
+    leaf = {**prepared(pe), "reload": ["haproxy.service"]}
+    Installation(pe.node, run=units).apply([leaf], [])
+    assert units.asked == asked
+    Installation(pe.node, run=units).apply([], [])
+    assert units.asked == asked
+    assert pe.probe()["owed"] == []
+
+
+def test_a_failed_reload_is_owed_to_the_next_run(pe: Country) -> None:
+    leaf = {**prepared(pe), "reload": ["haproxy.service"]}
+    with pytest.raises(Refused, match="PAR-0424"):
+        Installation(pe.node, run=Units(active=True, reload=1)).apply([leaf], [])
+    assert pe.probe()["owed"] == ["haproxy.service"]
+    units = Units(active=True)
+    Installation(pe.node, run=units).apply([], [])
+    assert units.asked == ["is-active", "reload-or-restart"]
+    assert pe.probe()["owed"] == []
+
+
+# --- crashes --------------------------------------------------------------------------------------
+
+
+def install_until(pe: Country, leaf: Declared, steps: int) -> bool:
+    """Install, killed after ``steps`` effects; return whether it was."""
+    left = steps
+
+    def step(_: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+
+    try:
+        Installation(pe.node, run=Units(active=False), step=step).apply([leaf], [])
+    except Killed:
+        return True
+    return False
+
+
+@pytest.mark.req("D3")
+@pytest.mark.parametrize("declared", [IKE, TLS], ids=["beside", "combined"])
+@pytest.mark.parametrize("again", [False, True], ids=["first", "replace"])
+@pytest.mark.parametrize("steps", range(1, 7))
+def test_killed_anywhere_the_pair_fits_and_the_next_run_converges(
+    pe: Country, declared: Declared, again: bool, steps: int
+) -> None:
+    if again:
+        pe.converge(declared)
+    leaf = declared_leaf({**declared, "owner": ME, "group": GROUP})
+    requests = make_requests(pe.node, [leaf.as_request()])
+    issued = pe.authority.issue(requests[leaf.name].encode(), leaf.profile, leaf.names)
+    killed = install_until(pe, installable(leaf, issued), steps)
+    assert pair_fits(pe.node, declared)
+    assert killed or not pe.converge(declared)["changed"]
+    # A second crash in the run that repairs the first must not mislead either.
+    requests = make_requests(pe.node, [leaf.as_request()])
+    issued = pe.authority.issue(requests[leaf.name].encode(), leaf.profile, leaf.names)
+    install_until(pe, installable(leaf, issued), steps)
+    assert pair_fits(pe.node, declared)
+    pe.converge(declared)
+    assert pair_fits(pe.node, declared)
+    assert not pe.node.real(next_key(declared["key"])).exists()
+    assert pe.converge(declared)["changed"] is False
+
+
+def test_a_key_left_beside_by_a_crash_is_forgotten_when_it_fits_nothing(pe: Country) -> None:
+    pe.converge(IKE)
+    stray = pe.node.real(next_key(IKE["key"]))
+    stray.write_bytes(pe.path(IKE).read_bytes()[:-5])
+    lose(pe)
+    pe.converge(IKE)
+    assert not stray.exists()
+    assert pair_fits(pe.node, IKE)
+
+
+def test_a_probe_survives_a_damaged_trust_record_and_a_directory_in_the_way(pe: Country) -> None:
+    pe.converge(IKE)
+    record = pe.node.real("/etc/paranal/trust.json")
+    record.parent.mkdir()
+    record.write_text("{")
+    pe.path(IKE).unlink()
+    os.mkfifo(pe.path(IKE))
+    probe = pe.probe()
+    assert probe["trust"] == {}
+    assert probe["leaves"]["ike"]["altered"] == [IKE["key"]]
