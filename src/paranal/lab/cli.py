@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _json(word("list", _list, "every lab on this machine"))
     gc = word("gc", _gc, "take down the labs whose owner has gone")
     gc.add_argument("--older-than", type=_duration, default=2 * 3600.0, help="such as 2h (default)")
+    gc.add_argument("only", nargs="*", metavar="LAB", help="these labs only (default: all)")
     _json(gc)
     execute = word("exec", _exec, "run a command in a member, a border (pe-border) or wan")
     execute.add_argument("node")
@@ -57,10 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     reboot.add_argument("--hard", action="store_true", help="cut the power instead")
     dump = word("capture", _capture, "capture packets in a node or in wan")
     dump.add_argument("node")
-    dump.add_argument("-i", dest="interface", help="interface (default: wan; in wan, all)")
-    dump.add_argument("--for", dest="seconds", type=float, help="stop after so many seconds")
-    dump.add_argument("-w", dest="file", type=Path, help="write pcap to a file")
-    dump.add_argument("filter", nargs=argparse.REMAINDER)
+    dump.add_argument(
+        "options",
+        nargs=argparse.REMAINDER,
+        metavar="[-i IF] [--for SECONDS] [-w FILE] [FILTER]",
+        help="interface (default: wan; in wan, all); when to stop; a pcap file; tcpdump's filter",
+    )
     play = word("playbook", _playbook, "run ansible-playbook on the lab")
     play.add_argument("playbook", help="name under playbooks/, with or without .yml")
     play.add_argument("options", nargs=argparse.REMAINDER)
@@ -118,7 +121,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    gone = lowering.collect_garbage(timedelta(seconds=args.older_than))
+    gone = lowering.collect_garbage(timedelta(seconds=args.older_than), args.only)
     return _print(args, gone, "\n".join(gone) or "nothing to clear")
 
 
@@ -137,7 +140,20 @@ def _reboot(args: argparse.Namespace) -> int:
 
 
 def _capture(args: argparse.Namespace) -> int:
-    return capture(Lab(args.name), args.node, args.interface, args.seconds, args.file, args.filter)
+    given = _capture_options(args.options)
+    return capture(
+        Lab(args.name), args.node, given.interface, given.seconds, given.file, given.filter
+    )
+
+
+def _capture_options(words: list[str]) -> argparse.Namespace:
+    """Read the options of ``capture``, which may stand before or after the filter's words."""
+    parser = argparse.ArgumentParser(prog="lab capture NODE")
+    parser.add_argument("-i", dest="interface")
+    parser.add_argument("--for", dest="seconds", type=float)
+    parser.add_argument("-w", dest="file", type=Path)
+    parser.add_argument("filter", nargs="*")
+    return parser.parse_intermixed_args(words)
 
 
 def _playbook(args: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,14 +81,18 @@ def listing() -> list[Listed]:
     return [_listed(name, group) for name, group in sorted(by_lab.items())]
 
 
-def collect_garbage(older_than: timedelta) -> list[str]:
-    """Take down every abandoned lab, drop images no recipe makes, and return the labs' names."""
+def collect_garbage(older_than: timedelta, only: Collection[str] = ()) -> list[str]:
+    """Take down every abandoned lab, drop images no recipe makes, and return the labs' names.
+
+    With ``only``, no other lab than the named ones is looked at.
+    """
     preflight.check_root()
     docker = engine.reach()
     if docker is None:
         return []
     now = datetime.now(UTC)
-    gone = [lab for lab in listing() if lab.abandoned(older_than, now)]
+    seen = [lab for lab in listing() if not only or lab.name in only]
+    gone = [lab for lab in seen if lab.abandoned(older_than, now)]
     for lab in gone:
         down(Lab(lab.name, Path(lab.home)))
     if engine.find():
