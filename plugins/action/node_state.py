@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
         session = self._session(variables)
         if session is not None:
             self._call("abort", {"session": session, "reason": f"{name}: {reason}"}, variables)
-        raise Refusal("PAR-0318", member=self._member(variables), task=name, reason=reason)
+        raise Refusal("PAR-0318", member=self._member(variables), task=name)
 
     def _member(self, variables: dict[str, Any]) -> str:
         return str(self._task.args.get("member") or variables["inventory_hostname"])

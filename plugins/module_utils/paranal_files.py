@@ -55,6 +55,8 @@ from .paranal_tree import (
 from .paranal_units import OPPOSITE, unit_actions
 
 NO_MANIFEST: dict[str, Any] = {"entries": {}, "absent": [], "made": [], "pending": []}
+# How long a check may wait for what its command set going.
+CHECK_SECONDS = 15
 UNIT_FILES = ("*/systemd/system/*",)
 
 
@@ -396,7 +398,7 @@ class Application:
             outcome = until(
                 lambda: self.run(item["check"], item["seconds"]),
                 lambda outcome: outcome.status in (0, 127),
-                item["seconds"],
+                min(item["seconds"], CHECK_SECONDS),
             )
             if outcome.status != 0:
                 return " ".join(item["check"]), outcome.tail
@@ -426,7 +428,8 @@ class Application:
             verb, name = action.split(" ")
             if verb in OPPOSITE:
                 self.run(["systemctl", OPPOSITE[verb], name], 90)
-        self._restore(load_snapshot(self.folder / journal["snapshot"]), journal["made"])
+        before = load_snapshot(self.folder / journal["snapshot"])
+        self._restore(before, journal["made"])
         again = []
         try:
             self._reload_units(affected)
@@ -435,7 +438,9 @@ class Application:
         for item in self._activations(affected):
             if " ".join(item["command"]) in report.activated:
                 problem = self._activate_one(item)
-                again += [f"{problem[0]}: {problem[1]}"] if problem else []
+                # Where nothing was before, there is nothing old that could fail to activate.
+                if problem and any(before[p] for p in affected if matches(p, item["paths"])):
+                    again.append(f"{problem[0]}: {problem[1]}")
         if again:
             self._remember_pending(affected)
         (self.folder / "journal.json").unlink()

@@ -99,8 +99,8 @@ options:
       command: {type: list, elements: str, required: true, description: "The argument vector, such
           as C([systemctl, reload, x])."}
       check: {type: list, elements: str, description: "The argument vector that proves it took;
-          tried until O(activate[].seconds) are over."}
-      seconds: {type: int, description: "How long command and check may each take. Default 30."}
+          tried for 15 seconds at most."}
+      seconds: {type: int, description: "How long the command may take. Default 30."}
   services:
     description: "systemd units that must be so. C(daemon-reload) is run whenever a unit file
         changed, before anything else."
