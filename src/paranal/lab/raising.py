@@ -26,7 +26,7 @@ from paranal.messages import Refusal
 if TYPE_CHECKING:
     from paranal.agreement import Agreement
 
-READY_SECONDS = 90
+READY_SECONDS = 120
 DEFAULT_AGREEMENT = "pacific-alliance"
 DEFAULT_SUITE = "trixie"
 _POLL_SECONDS = 0.2
