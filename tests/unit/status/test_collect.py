@@ -212,6 +212,8 @@ def test_the_journal_tells_the_last_attempt_at_each_peer(healthy: Facts) -> None
     ]
     seen = journal.judge(lines, healthy.view["peers"], "pe")
     assert seen == {"co": Ike.NO_REPLY, "cl": Ike.NO_PROPOSAL}
+    again = entry("1", "error writing to socket: Operation not permitted", "pe-co-g1")
+    assert journal.judge([*lines, again], healthy.view["peers"], "pe")["co"] is Ike.THEY_REFUSED_US
 
 
 def test_a_line_note_is_read_and_a_broken_one_is_an_error(tmp_path: Path) -> None:

@@ -132,9 +132,12 @@ def test_the_line_that_the_other_end_checks_is_not_missed_here(healthy: Facts) -
 def test_a_closed_direction_that_passes_is_our_fault(healthy: Facts) -> None:
     flow = ("answers", "cl", "person")
     assert not isinstance(healthy.firewall, Unseen)
-    flows = healthy.firewall.flows | {flow}
-    status = direction(replace(healthy, firewall=replace(healthy.firewall, flows=flows)), flow)
-    assert (status.state, status.side, codes(status)) == (State.BROKEN, Side.OURS, ["PAR-0605"])
+    for ajar in (
+        replace(healthy.firewall, flows=healthy.firewall.flows | {flow}),
+        replace(healthy.firewall, partial=frozenset({flow})),
+    ):
+        status = direction(replace(healthy, firewall=ajar), flow)
+        assert (status.state, status.side, codes(status)) == (State.BROKEN, Side.OURS, ["PAR-0605"])
 
     extra = tunnel(healthy, "cl", ["operational"])
     status = direction(with_tunnels(healthy, *tunnels_of(healthy), extra), flow)
@@ -303,6 +306,19 @@ def test_of_two_tunnels_the_one_that_carries_speaks(healthy: Facts, state: str) 
         assert direction(with_tunnels(healthy, *tunnels), ASKS).state is State.GOOD
 
 
+def test_an_established_tunnel_speaks_before_one_that_is_being_tried(healthy: Facts) -> None:
+    up, tried = tunnel(healthy, "co", []), tunnel(healthy, "co", [], "CONNECTING")
+    for tunnels in ((up, tried), (tried, up)):
+        status = direction(with_tunnels(healthy, *tunnels), ASKS)
+        assert codes(status) == ["PAR-0622"]
+
+
+def test_of_two_equal_tunnels_the_younger_is_shown(healthy: Facts) -> None:
+    younger = tunnel(healthy, "co", ["operational", "strategic"])
+    for tunnels in ((*tunnels_of(healthy), younger), (younger, *tunnels_of(healthy))):
+        assert pair(with_tunnels(healthy, *tunnels), "co").tunnel == younger
+
+
 REACHED = {
     Reach.TCP_REFUSED: ("PAR-0630", Side.THEIRS),
     Reach.TCP_TIMEOUT: ("PAR-0631", Side.LINE),
@@ -329,6 +345,15 @@ def test_an_active_try_over_a_tunnel_that_is_down_adds_nothing(healthy: Facts) -
     for reach in Reach:
         status = direction(replace(down, reached={("co", "person"): reach}), ASKS)
         assert codes(status) == ["PAR-0613"]
+    failed = replace(down, exchange={ASKS: Exchange(None, NOW, "TIMEOUT")})
+    assert codes(direction(failed, ASKS)) == ["PAR-0613"]
+
+
+def test_a_try_that_found_no_route_accuses_nobody_while_the_tunnel_is_unseen(
+    healthy: Facts,
+) -> None:
+    facts = replace(blinded(healthy, "charon"), reached={("co", "person"): Reach.NO_ROUTE})
+    assert codes(direction(facts, ASKS)) == ["PAR-0640"]
 
 
 def test_an_answered_try_proves_a_direction_never_asked(healthy: Facts) -> None:

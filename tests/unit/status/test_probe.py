@@ -34,8 +34,8 @@ class Country(NamedTuple):
     leaf: Path
 
 
-def made(folder: Path, code: str, name: str) -> Country:
-    """Make a country's root, its empty revocation list and one leaf."""
+def made(folder: Path, code: str, name: str, *, revoked: bool = False) -> Country:
+    """Make a country's root, one leaf, and a revocation list with or without it."""
     root_key, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{code} root")])
 
@@ -45,7 +45,7 @@ def made(folder: Path, code: str, name: str) -> Country:
             .subject_name(subject)
             .issuer_name(issuer)
             .public_key(public)
-            .serial_number(x509.random_serial_number())
+            .serial_number(1 if ca else 2)
             .not_valid_before(NOW - timedelta(hours=1))
             .not_valid_after(NOW + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
@@ -60,13 +60,15 @@ def made(folder: Path, code: str, name: str) -> Country:
         .issuer_name(issuer)
         .last_update(NOW - timedelta(hours=1))
         .next_update(NOW + timedelta(days=1))
-        .sign(root_key, hashes.SHA384())
     )
+    if revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(2).revocation_date(NOW).build()
+        crl = crl.add_revoked_certificate(entry)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     country = Country(folder / f"{code}-ca.pem", folder / f"{code}.crl", folder / f"{code}.pem")
     country.ca.write_bytes(signed(issuer, root_key.public_key(), ca=True))
-    country.crl.write_bytes(crl.public_bytes(Encoding.PEM))
+    country.crl.write_bytes(crl.sign(root_key, hashes.SHA384()).public_bytes(Encoding.PEM))
     country.leaf.write_bytes(private + signed(subject, key.public_key(), ca=False))
     return country
 
@@ -144,6 +146,14 @@ def test_an_answer_is_judged_by_its_status(trust: Path, status: bytes, reach: Re
 def test_a_server_of_another_country_is_not_trusted(trust: Path) -> None:
     with serving(haproxy(trust, "mx", "pe", b"")) as port:
         assert tried(trust, port) is Reach.TLS_UNTRUSTED
+
+
+def test_a_revoked_server_is_not_trusted(trust: Path, tmp_path: Path) -> None:
+    made(tmp_path, "co", SERVER_NAME, revoked=True)
+    (tmp_path / "pe-ca.pem").write_bytes((trust / "pe-ca.pem").read_bytes())
+    (tmp_path / "pe.pem").write_bytes((trust / "pe.pem").read_bytes())
+    with serving(haproxy(tmp_path, "co", "pe", b"")) as port:
+        assert tried(tmp_path, port) is Reach.TLS_UNTRUSTED
 
 
 def test_a_server_that_does_not_take_our_certificate_refuses_tls(trust: Path) -> None:
