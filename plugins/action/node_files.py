@@ -36,7 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "directories": {"path": None, "mode": "0755", "owner": "root", "group": "root"},
     "extra": {"dest": None, "src": "", "content": ""},
     "validate": {"paths": None, "command": None, "needs": []},
-    "activate": {"paths": None, "command": None, "check": [], "seconds": 30},
+    "activate": {"paths": None, "command": None, "check": [], "seconds": 30, "due": False},
     "services": {"name": None, "state": "started", "enabled": ""},
 }
 # Which of systemd's states satisfy a declaration, and the verb that leads there.
@@ -85,6 +85,7 @@ class ActionModule(ActionBase):
         answer = self._execute_module("node_files", module_args=arguments, task_vars=variables)
         refused = answer.pop("refusal", None)
         if refused:
+            answer.pop("exception", None)
             answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
         return {**result, **answer}
 
@@ -241,6 +242,8 @@ def holds(probe: dict[str, Any] | None, owner: str, request: dict[str, Any]) -> 
     """Say whether the node, as probed in this run, already is what ``request`` asks for."""
     found = (probe or {}).get("owners", {}).get(owner)
     if found is None or found["pending"] or found["interrupted"]:
+        return False
+    if any(item["due"] for item in request["activate"]):
         return False
     desired: dict[str, Any] = dict.fromkeys(request["absent"])
     desired |= {path: facts(item) for path, item in request["entries"].items()}

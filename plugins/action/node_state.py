@@ -127,6 +127,7 @@ class ActionModule(ActionBase):
         """Return the answer with a refusal of the module in the catalogue's words."""
         refusal = answer.pop("refusal", None)
         if refusal:
+            answer.pop("exception", None)
             answer["msg"] = str(Refusal(refusal["code"], **refusal["params"]))
         return answer
 

@@ -29,11 +29,16 @@ def _run_check(check: dict[str, Any], run: Run) -> dict[str, str]:
 def complaint(check: dict[str, Any], run: Run) -> str:
     """Run the command once; return what is wrong with its answer, or an empty string."""
     outcome = run(check["argv"], 30)
-    command = " ".join(check["argv"])
+    command = shorten(" ".join(check["argv"]))
     if outcome.status != check["exit"]:
         return f"{command}: exit status {outcome.status}: {outcome.tail}"
     if check["expect"] and not re.search(check["expect"], outcome.out, re.MULTILINE):
-        return f"{command}: no '{check['expect']}' in: {outcome.tail}"
+        return f"{command}: no '{shorten(check['expect'])}' in: {outcome.tail}"
     if check["refuse"] and re.search(check["refuse"], outcome.out, re.MULTILINE):
         return f"{command}: '{check['refuse']}' in: {outcome.tail}"
     return ""
+
+
+def shorten(text: str, most: int = 100) -> str:
+    """Return ``text``, cut where a message would drown in it."""
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -151,7 +151,7 @@ class Application:
         if check:
             report.activated = [" ".join(item["command"]) for item in self._activations(affected)]
             report.services = [f"{verb} {name}" for verb, name in units]
-        elif affected or units:
+        elif affected or units or self._activations([]):
             self._change(plan, pending, units, interrupted, report)
         return report
 
@@ -370,7 +370,7 @@ class Application:
         return [
             item
             for item in self.request["activate"]
-            if any(matches(path, item["paths"]) for path in affected)
+            if item["due"] or any(matches(path, item["paths"]) for path in affected)
         ]
 
     def _activate(self, affected: list[str], units: list[tuple[str, str]], report: Report) -> None:

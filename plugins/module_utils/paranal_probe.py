@@ -65,6 +65,15 @@ def probe_units(run: Run) -> dict[str, Any]:
     return units
 
 
+def probe_settings(node: Node) -> dict[str, str]:
+    """Return the live value of every kernel setting that our own file declares."""
+    file = node.real("/etc/sysctl.d/90-paranal.conf")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    keys = [line.split("=")[0].strip(" -") for line in lines if not line.startswith("#")]
+    live = {key: node.real("/proc/sys/" + key.replace(".", "/")) for key in keys if key}
+    return {key: path.read_text().strip() for key, path in live.items() if path.exists()}
+
+
 def probe_host(node: Node, run: Run) -> dict[str, Any]:
     """Return what a preflight asks: system, Python, room, interfaces, accounts."""
     room = os.statvfs(node.real("/var"))

@@ -101,6 +101,10 @@ options:
       check: {type: list, elements: str, description: "The argument vector that proves it took;
           tried for 15 seconds at most."}
       seconds: {type: int, description: "How long the command may take. Default 30."}
+      due:
+        description: Run it although no file changed, because the probe shows that the node does not
+            run with what its files say. Reported as a change. Default false.
+        type: bool
   services:
     description: "systemd units that must be so. C(daemon-reload) is run whenever a unit file
         changed, before anything else."

@@ -94,7 +94,8 @@ probe:
     - What the node holds, one key for each prober; a missing tool is {"absent" - reason}.
     - 'C(owners): {OWNER: {"entries": {PATH: {kind, sha256, mode, owner, group} or null},
       "pending": [PATH], "interrupted": bool}}.'
-    - 'C(packages): {NAME: version}. C(units): {NAME: {"active", "enabled"}}.'
+    - 'C(packages): {NAME: version}. C(units): {NAME: {"active", "enabled"}}. C(settings): the live
+      value of every kernel setting of our own sysctl file.'
     - 'C(host): {os, python, kernel, container, free_mib, interfaces, accounts}.'
     - Further keys are those of PROBERS in the module.
   type: dict
@@ -129,6 +130,7 @@ from ..module_utils.paranal_probe import (  # noqa: TID252
     probe_host,
     probe_owners,
     probe_packages,
+    probe_settings,
     probe_units,
 )
 from ..module_utils.paranal_vici import probe_tunnels  # noqa: TID252
@@ -139,6 +141,7 @@ PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
     "owners": lambda node, view: probe_owners(node),
     "packages": lambda node, view: probe_packages(run_command),
     "units": lambda node, view: probe_units(run_command),
+    "settings": lambda node, view: probe_settings(node),
     "host": lambda node, view: probe_host(node, run_command),
     "firewall": lambda node, view: probe_firewall(node, run_command),
     "tunnels": lambda node, view: probe_tunnels(node),

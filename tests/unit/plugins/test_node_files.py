@@ -64,8 +64,11 @@ def apply(
     return Application(node, owner, whole, run=run, step=step).apply(check=check)
 
 
-def activation(*command: str, paths: str = "*", check: Sequence[str] = ()) -> dict[str, Any]:
-    return {"paths": [paths], "command": list(command), "check": list(check), "seconds": 0.5}
+def activation(
+    *command: str, paths: str = "*", check: Sequence[str] = (), due: bool = False
+) -> dict[str, Any]:
+    times = {"seconds": 0.5, "due": due}
+    return {"paths": [paths], "command": list(command), "check": list(check), **times}
 
 
 def validator(*command: str, paths: str = "*", needs: Sequence[str] = ()) -> dict[str, Any]:
@@ -312,6 +315,15 @@ def test_a_removed_file_activates_too(node: Node) -> None:
     apply(node, {"/etc/a": "a", "/etc/b": "b"})
     report = apply(node, {"/etc/a": "a"}, activate=[activation("true", paths="/etc/b")])
     assert report.activated == ["true"]
+
+
+def test_an_activation_that_is_due_runs_without_a_changed_file_and_is_reported(node: Node) -> None:
+    apply(node, {"/etc/a": "a"})
+    due: dict[str, Any] = {"activate": [activation("true", due=True), activation("false")]}
+    said = apply(node, {"/etc/a": "a"}, check=True, **due)
+    done = apply(node, {"/etc/a": "a"}, **due)
+    assert (done.changed, done.plan.paths, done.activated) == (True, [], ["true"])
+    assert said == done
 
 
 def test_a_failed_activation_puts_the_old_content_back_and_activates_it_again(node: Node) -> None:
