@@ -2,8 +2,8 @@
 
 Each node is a container of the lab's image. All share one network namespace without a way out, in
 which 127.51/16 is Peru, 127.57/16 Colombia and 127.52/16 Mexico: who binds an address of a country
-is in its tunnel, and nothing leaves loopback. Nothing is privileged, and nothing here is systemd's:
-the mesh tests have that.
+is in its tunnel, and nothing leaves loopback. Peru asks, the other two answer. Nothing is
+privileged, and nothing here is systemd's: the mesh tests have that.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
@@ -49,7 +50,18 @@ RECORDS = 500
 TLS = "/etc/haproxy/paranal"
 PASSPHRASE = b"a lab's passphrase"
 
-ACCOUNTS = ("paranal-national", "paranal-alliance", "paranal-source")
+CALLER = Path(__file__).with_name("caller.py").read_text(encoding="utf-8")
+PERSON = {
+    "surnames": "Peña Restrepo",
+    "given_names": "Andrés Felipe",
+    "date_of_birth": "1984-07-19",
+    "sex": "M",
+    "nationality": "COL",
+    "document_type": "P",
+    "document_number": "AV123456",
+    "document_issuer": "COL",
+}
+"""The wanted person of the demonstration, as seven fields."""
 
 SET_UP = """
 set -e
@@ -147,13 +159,19 @@ class Node:
         """Return what a service wrote."""
         return self.must("cat", f"/var/log/paranal-{listener}.log")
 
+    def logged(self, answer: Mapping[str, Any], columns: str) -> str:
+        """Return columns of the row that this node's log holds for an answer."""
+        request = answer["request_id"]
+        where = f"request_id = '{request}'"
+        return self.value(f"SELECT {columns} FROM exchange.query WHERE {where}")  # noqa: S608 - ours
+
     def sql(self, query: str, user: str = "postgres") -> subprocess.CompletedProcess[bytes]:
         """Run a query as an account, peer-authenticated."""
         psql = ("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "paranal", "-c", query)
         return self.run(*psql, user=user)
 
     def value(self, query: str) -> str:
-        """Return one value as the cluster's owner sees it."""
+        """Return what a query prints for the cluster's owner; it has to succeed."""
         done = self.sql(query)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
@@ -186,6 +204,36 @@ class Mesh:
         request = builder.sign(key, hashes.SHA384()).public_bytes(Encoding.PEM)
         issued = self.authorities[code].issue(request, profile, names)
         return Leaf(issued, pem_of(key))
+
+    def call(self, at: str, caller: Leaf | None, **words: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Call a listener from node ``at`` as :mod:`tests.service.caller` does.
+
+        By default Peru's operational service asks Colombia's about the demonstration's wanted
+        person; ``words`` change what is not as it should be.
+        """
+        if caller is not None:
+            self.nodes[at].put({"/root/caller.pem": caller.pem})
+        question = {
+            "request_id": str(uuid4()),
+            "purpose": "border_entry",
+            "person": PERSON,
+        }
+        asked = {
+            "from": self.views["pe"]["member"]["addresses"]["operational"],
+            "to": self.views["co"]["member"]["addresses"]["operational"],
+            "port": 7443,
+            "name": "pe.q.co.paranal.example",
+            "pem": "/root/caller.pem" if caller else None,
+            "tls": "TLSv1_3",
+            "method": "POST",
+            "path": "/v1/person",
+            "headers": {},
+            "body": json.dumps(question),
+            **words,
+        }
+        told = self.nodes[at].must("python3", "-c", CALLER, given=json.dumps(asked).encode())
+        found: dict[str, Any] = json.loads(told)
+        return found
 
     def operational(self, code: str) -> Leaf:
         """Return a new operational leaf of a country, with the names that its peers call."""
@@ -223,7 +271,7 @@ def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def until(holds: Any, what: str, seconds: float = 15) -> None:  # noqa: ANN401 - a predicate
+def until(holds: Any, what: str, seconds: float = 60) -> None:  # noqa: ANN401 - a predicate
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -249,7 +297,7 @@ def rendered(role: str, target: str, **variables: Any) -> str:  # noqa: ANN401 -
     )
     source = tree / "templates" / f"{target.lstrip('/')}.j2"
     text = trust_as_template(source.read_text(encoding="utf-8"))
-    return str(templar.template(text, overrides={"trim_blocks": True}))
+    return str(templar.template(text, overrides={"trim_blocks": True}) or "")
 
 
 def files_of(mesh: Mesh, code: str) -> dict[str, bytes | str]:
@@ -334,5 +382,4 @@ def mesh(name: str, folder: Path) -> Iterator[Mesh]:
 
 def _set_up(node: Node) -> None:
     node.must("sh", "-c", SET_UP)
-    node.start("national")
-    node.start("alliance")
+    node.start("national" if node.code == "pe" else "alliance")

@@ -11,7 +11,8 @@ CREATE TABLE source.load (
 COMMENT ON TABLE source.load IS 'Sources that hold data, and when each was last loaded.';
 
 CREATE TABLE source.record (
-    source          text NOT NULL REFERENCES source.load (source) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    source          text NOT NULL REFERENCES source.load (source)
+                    ON UPDATE CASCADE ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     record          text NOT NULL,
     kind            text NOT NULL CHECK (kind IN ('RQ', 'ANT')),
     offence_code    text NOT NULL,
