@@ -1,0 +1,114 @@
+"""The running mesh: its lab, its nodes over SSH, and a watch on the wide area during every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from paranal.agreement import Agreement, load, member_view
+from paranal.lab import evidence, names
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from tests.mesh.support import Capture, connect
+
+LAB = os.environ.get("PARANAL_LAB", "molecule")
+AGREEMENT = os.environ.get("PARANAL_AGREEMENT", "pacific-alliance")
+MEMBERS = sorted(load(ROOT / "agreement" / f"{AGREEMENT}.yml").members)
+ARTEFACTS = ROOT / ".build" / "artefacts" / LAB
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for ``member`` once for each country."""
+    if "member" in metafunc.fixturenames:
+        metafunc.parametrize("member", MEMBERS, scope="session")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """The lab that PARANAL_LAB names, provisioned and equipped; refused (PAR-0212) when not up."""
+    found = Lab(LAB)
+    found.facts()
+    return found
+
+
+@pytest.fixture(scope="session")
+def agreement(lab: Lab) -> Agreement:
+    """The lab's own copy of the agreement."""
+    return lab.agreement()
+
+
+@pytest.fixture(scope="session")
+def views(agreement: Agreement) -> dict[str, dict[str, Any]]:
+    """Each member's half of the agreement."""
+    return {code: member_view(agreement, code) for code in MEMBERS}
+
+
+@pytest.fixture(scope="session")
+def nodes(lab: Lab) -> dict[str, Host]:
+    """Every node over SSH (paramiko), as ``ops`` with sudo."""
+    return {code: connect(lab, code) for code in MEMBERS}
+
+
+@pytest.fixture
+def node(nodes: dict[str, Host], member: str) -> Host:
+    """The node of the country that the test runs for."""
+    return nodes[member]
+
+
+@pytest.fixture
+def view(views: dict[str, dict[str, Any]], member: str) -> dict[str, Any]:
+    """The agreement's half of the country that the test runs for."""
+    return views[member]
+
+
+@pytest.fixture(scope="session")
+def watch(lab: Lab, agreement: Agreement) -> Iterator[Capture]:
+    """Watch the wide area for inner addresses in clear, from the first test to the last.
+
+    Before and after all tests a planted packet shows that the watch would have seen one.
+    """
+    prefixes = [member["inner_prefix"] for member in agreement.members.values()]
+    watching = Capture(lab, " or ".join(f"net {prefix}" for prefix in prefixes))
+    try:
+        assert _plant(watching, agreement), "the watch does not see a packet in clear"
+        yield watching
+        assert _plant(watching, agreement), "the watch went blind while the tests ran"
+    finally:
+        watching.close()
+
+
+@pytest.fixture(autouse=True)
+def no_clear_text(request: pytest.FixtureRequest) -> Iterator[None]:
+    """End the run at the first test during which an inner address crossed the wide area in clear."""
+    if "lab" not in request.fixturenames:
+        yield
+        return
+    watching: Capture = request.getfixturevalue("watch")
+    yield
+    if watching.foreign():
+        request.session.shouldfail = f"in clear on the wide area: {watching.foreign()[:3]}"
+        pytest.fail(request.session.shouldfail)
+
+
+def _plant(watching: Capture, agreement: Agreement) -> bool:
+    """Forge a packet from the first member to the last, as one on the wide area could."""
+    first, last = MEMBERS[0], MEMBERS[-1]
+    source, target = (agreement.members[code]["addresses"] for code in (first, last))
+    return watching.plant(names.wan_link(last), source["operational"], target["operational"])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Iterator[None]:
+    """At the first failure keep journals, SAs, rules and facts, before anything is put right."""
+    report: Any = yield
+    if report.failed and "lab" in getattr(item, "fixturenames", ()) and not ARTEFACTS.exists():
+        evidence.collect(Lab(LAB), ARTEFACTS)
+        report.sections.append(("evidence", str(ARTEFACTS.relative_to(ROOT))))
+    return report

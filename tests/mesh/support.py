@@ -1,0 +1,173 @@
+"""What the mesh's tests stand on: SSH to a node, a question from a border, a capture in ``wan``."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from testinfra.backend.paramiko import ParamikoBackend
+from testinfra.host import Host
+
+from paranal.lab.capture import words
+from paranal.lab.installer import ACCOUNT
+from paranal.lab.lab import Lab
+from paranal.lab.names import WAN, border
+
+SCRIPTS = Path(__file__).parent / "on_node"
+READY_SECONDS = 10.0
+Answer = dict[str, Any]
+
+
+class PinnedBackend(ParamikoBackend):
+    """testinfra's paramiko backend with the host key pinned.
+
+    The one it has only warns of an unknown host key, reads no known_hosts file, and cannot look a
+    key up under another name than the address, which here is link-local with a scope.
+    """
+
+    def __init__(self, lab: Lab, member: str) -> None:
+        super().__init__(f"{ACCOUNT}@{member}", sudo=True)
+        self._lab, self._member = lab, member
+
+    @functools.cached_property
+    def client(self) -> paramiko.SSHClient:
+        address = self._lab.facts()["members"][self._member]["ssh_host"]
+        client = paramiko.SSHClient()
+        client.load_host_keys(str(self._lab.home.known_hosts))
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        client.connect(
+            self._member,  # the name its key stands under; the way there is the socket
+            username=ACCOUNT,
+            key_filename=str(self._lab.home.key),
+            sock=socket.create_connection((address, 22), timeout=self.timeout),
+            look_for_keys=False,
+            allow_agent=False,
+        )
+        return client
+
+
+def connect(lab: Lab, member: str) -> Host:
+    """Return the testinfra host of a node, reached over SSH as ``ops`` with sudo."""
+    return Host(PinnedBackend(lab, member))
+
+
+def on_node(node: Host, script: str, **given: Any) -> Any:  # noqa: ANN401 - whatever it prints
+    """Run ``on_node/SCRIPT.py`` as root on a node with JSON in its argument; return its JSON."""
+    source = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+    return json.loads(node.check_output("python3 -I -c %s %s", source, json.dumps(given)))
+
+
+def in_part(lab: Lab, part: str, script: str, **given: Any) -> Any:  # noqa: ANN401 - the same
+    """Run ``on_node/SCRIPT.py`` in a border or in ``wan``, as ``on_node`` does on a node."""
+    source = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+    done = lab.exec(part, "python3", "-I", "-c", source, json.dumps(given))
+    return json.loads(done.stdout)
+
+
+def ask_from_border(lab: Lab, asker: str, to: Sequence[str] | None, mrz: Sequence[str]) -> Answer:
+    """Ask as an officer does at a post; return the consolidated answer, or ``{"refusal": ...}``."""
+    asked = () if to is None else ("--to", ",".join(to))
+    command = ("paranal", "query", "--from", asker, *asked, "--json", "--mrz", *mrz)
+    done = lab.exec(border(asker), *command, check=False)
+    assert done.stdout, done.stderr.decode(errors="replace")
+    answer: Answer = json.loads(done.stdout)
+    return answer
+
+
+def list_sas(node: Host) -> list[dict[str, Any]]:
+    """Return every IKE_SA that charon lists, as VICI tells it, with its connection's ``name``."""
+    sas: list[dict[str, Any]] = on_node(node, "sas")
+    return sas
+
+
+def sas_with(node: Host, peer: str) -> list[dict[str, Any]]:
+    """Return the IKE_SAs with one peer, by the identity that it proved."""
+    return [sa for sa in list_sas(node) if sa.get("remote-id", "").split(".")[1:2] == [peer]]
+
+
+def eventually(true: Callable[[], bool], seconds: float) -> bool:
+    """Tell whether something becomes true in time; asked twice a second."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.5)
+    return True
+
+
+class Capture:
+    """A running tcpdump in ``wan``: every packet it has seen so far, one line of text each."""
+
+    def __init__(self, lab: Lab, expression: str) -> None:
+        """Start it and return when it listens."""
+        self._lab = lab
+        self._planted: set[str] = set()
+        self.seen: list[str] = []
+        tcpdump, *options = words(WAN, None, None, binary=False, expression=expression.split())
+        # Its process id first: ending `docker exec` would not end what runs inside.
+        shell = ("sh", "-c", 'echo $$ >&2; exec "$@"', "sh", tcpdump, "--immediate-mode", *options)
+        self._process = subprocess.Popen(  # noqa: S603 - a list of words
+            lab.command(WAN, shell),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._pid = self._process.stderr.readline().strip()
+        while "listening on" not in (line := self._process.stderr.readline()):
+            assert line, "tcpdump ended before it listened"
+        self._output = self._process.stdout
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def foreign(self) -> list[str]:
+        """Return what was seen and not planted by us."""
+        return [line for line in self.seen if not any(mark in line for mark in self._planted)]
+
+    def plant(self, link: str, source: str, target: str) -> bool:
+        """Send one UDP packet in clear onto a link of ``wan``; tell whether this capture sees it."""
+        port = 40000 + len(self._planted)
+        mark = f"{source}.{port} > {target}.9:"
+        self._planted.add(mark)
+        in_part(self._lab, WAN, "plant", link=link, source=source, target=target, port=port)
+        return eventually(lambda: any(mark in line for line in self.seen), READY_SECONDS)
+
+    def close(self) -> None:
+        """End tcpdump and wait until everything it saw has been read."""
+        if self._process.poll() is None:
+            self._lab.exec(WAN, "kill", "-INT", self._pid, check=False)
+        self._process.wait(READY_SECONDS)
+        self._reader.join(READY_SECONDS)
+
+    def _read(self) -> None:
+        self.seen.extend(line.strip() for line in iter(self._output.readline, ""))
+
+
+@contextmanager
+def capture(lab: Lab, expression: str) -> Iterator[Capture]:
+    """Capture in ``wan`` for the length of a block; all that was seen is there at its end."""
+    running = Capture(lab, expression)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+_ESP = re.compile(r"IP (\S+)\.4500 > (\S+)\.4500: UDP-encap: ESP\(spi=0x([0-9a-f]{8}),")
+
+
+def esp_flows(lines: Sequence[str]) -> set[tuple[str, str, str]]:
+    """Return (source, target, SPI) of every ESP-in-UDP packet among a capture's lines."""
+    return {match.groups() for line in lines if (match := _ESP.search(line))}  # type: ignore[misc] # three groups
