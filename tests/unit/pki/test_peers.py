@@ -1,0 +1,229 @@
+"""What a peer publishes is trusted only when it holds together and stays in its own domain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from paranal.agreement import load, member_view
+from paranal.messages import Refusal
+from paranal.pki import CertificateAuthority, certificates, peers
+
+if TYPE_CHECKING:
+    from tests.unit.pki.conftest import Clock, Country, MakeRequest
+
+DOMAIN = "pe.paranal.example"
+AGREEMENT = Path(__file__).parents[3] / "agreement"
+
+
+@pytest.fixture
+def published(tmp_path: Path, country: Country, authority: CertificateAuthority) -> Path:
+    """Return a directory with what PE and CO publish."""
+    for one in (authority, country("co")):
+        one.publish(tmp_path / "published")
+    return tmp_path / "published"
+
+
+def put(published: Path, relative: str, thing: x509.Certificate) -> None:
+    (published / relative).write_bytes(thing.public_bytes(Encoding.PEM))
+
+
+def test_what_an_authority_publishes_is_read_back(
+    published: Path, authority: CertificateAuthority
+) -> None:
+    one = peers.read(published, "pe", DOMAIN)
+    assert (one.root, one.issuing) == (authority.root, authority.issuing)
+    lists = authority.lists()
+    assert one.numbers == {name: certificates.crl_number(crl) for name, crl in lists.items()}
+    assert one.crl_end == lists["issuing"].next_update_utc
+
+
+def test_publishing_twice_changes_nothing_and_dry_writes_nothing(
+    authority: CertificateAuthority, tmp_path: Path
+) -> None:
+    target = tmp_path / "elsewhere"
+    assert sorted(authority.publish(target, dry=True)) == sorted(peers.public_files("pe"))
+    assert not target.exists()
+    assert sorted(authority.publish(target)) == sorted(peers.public_files("pe"))
+    assert authority.publish(target) == []
+
+
+@pytest.mark.parametrize("relative", peers.public_files("pe"))
+def test_a_missing_or_damaged_file_is_named(published: Path, relative: str) -> None:
+    (published / relative).write_text("-----BEGIN")
+    with pytest.raises(Refusal, match=f"PAR-0418.*{relative}"):
+        peers.read(published, "pe", DOMAIN)
+    (published / relative).unlink()
+    with pytest.raises(Refusal, match=f"PAR-0418.*{relative}"):
+        peers.read(published, "pe", DOMAIN)
+
+
+@pytest.mark.parametrize("relative", peers.public_files("pe"))
+def test_a_file_of_another_country_under_our_name_is_refused(
+    published: Path, relative: str
+) -> None:
+    shutil.copy(published / relative.replace("pe-", "co-"), published / relative)
+    with pytest.raises(Refusal, match="PAR-0419"):
+        peers.read(published, "pe", DOMAIN)
+
+
+def test_a_whole_authority_of_another_country_under_our_name_is_refused(published: Path) -> None:
+    for relative in peers.public_files("pe"):
+        shutil.copy(published / relative.replace("pe-", "co-"), published / relative)
+    with pytest.raises(Refusal, match="PAR-0419") as refusal:
+        peers.read(published, "pe", DOMAIN)
+    assert f"not limited to {DOMAIN}" in refusal.value.text("en")
+
+
+def remade(
+    root: x509.Certificate, dropped: tuple[type, ...], changes: dict[str, Any]
+) -> x509.Certificate:
+    """Return a self-signed root like ``root``, without some extensions or with others."""
+    key = changes.get("key") or ec.generate_private_key(ec.SECP384R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(root.subject)
+        .issuer_name(root.subject)
+        .public_key(key.public_key())
+        .serial_number(root.serial_number)
+        .not_valid_before(root.not_valid_before_utc)
+        .not_valid_after(root.not_valid_after_utc)
+    )
+    for extension in root.extensions:
+        identifiers = (x509.AuthorityKeyIdentifier, x509.SubjectKeyIdentifier)
+        if not isinstance(extension.value, (*identifiers, *dropped)):
+            builder = builder.add_extension(extension.value, extension.critical)
+    for value, critical in changes.get("added", ()):
+        builder = builder.add_extension(value, critical)
+    return builder.sign(key, changes.get("algorithm", hashes.SHA384()))
+
+
+CONSTRAINTS = x509.NameConstraints
+BASIC = x509.BasicConstraints
+ONLY = [x509.DNSName(DOMAIN)]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "changes", "reason"),
+    [
+        ((CONSTRAINTS,), {}, "name-constrained"),
+        ((CONSTRAINTS,), {"added": [(CONSTRAINTS(ONLY, None), False)]}, "not limited"),
+        (
+            (CONSTRAINTS,),
+            {"added": [(CONSTRAINTS([*ONLY, x509.DNSName("co.paranal.example")], None), True)]},
+            "not limited",
+        ),
+        ((CONSTRAINTS,), {"added": [(CONSTRAINTS(None, ONLY), True)]}, "not limited"),
+        ((BASIC,), {}, "name-constrained"),
+        ((BASIC,), {"added": [(BASIC(ca=False, path_length=None), True)]}, "not a CA"),
+        ((BASIC,), {"added": [(BASIC(ca=True, path_length=1), False)]}, "not a CA"),
+        ((), {"key": ec.generate_private_key(ec.SECP256R1())}, "not P-384"),
+        ((), {"algorithm": hashes.SHA224()}, "weak hash"),
+    ],
+)
+def test_a_root_that_is_not_limited_to_its_country_is_refused(
+    published: Path,
+    authority: CertificateAuthority,
+    dropped: tuple[type, ...],
+    changes: dict[str, Any],
+    reason: str,
+) -> None:
+    put(published, "ca/pe-root.pem", remade(authority.root, dropped, changes))
+    with pytest.raises(Refusal, match="PAR-0419") as refusal:
+        peers.read(published, "pe", DOMAIN)
+    assert reason in refusal.value.text("en")
+
+
+def test_an_issuing_authority_that_its_root_withdrew_is_refused(
+    published: Path, authority: CertificateAuthority
+) -> None:
+    authority.revoke(authority.issuing.serial_number, "key-compromise")
+    authority.publish(published)
+    with pytest.raises(Refusal, match="PAR-0419") as refusal:
+        peers.read(published, "pe", DOMAIN)
+    assert "the root revoked it" in refusal.value.text("en")
+
+
+# --- receiving ------------------------------------------------------------------------------------
+
+
+def renewed(authority: CertificateAuthority, clock: Clock, target: Path) -> Path:
+    clock.advance(days=5)
+    assert authority.crl() == ["issuing"]
+    authority.publish(target)
+    return target
+
+
+def test_a_newer_list_is_taken_in_once(
+    published: Path, authority: CertificateAuthority, clock: Clock, tmp_path: Path
+) -> None:
+    received = renewed(authority, clock, tmp_path / "received")
+    taken = peers.accept(received, published, "pe", DOMAIN, clock.now)
+    assert taken == ["crl/pe-issuing.crl"]
+    assert peers.accept(received, published, "pe", DOMAIN, clock.now) == []
+
+
+def test_the_first_publication_of_a_member_is_taken_in_whole(
+    published: Path, clock: Clock, tmp_path: Path
+) -> None:
+    taken = peers.accept(published, tmp_path / "ours", "pe", DOMAIN, clock.now)
+    assert taken == list(peers.public_files("pe"))
+
+
+def test_an_older_list_is_a_replay_and_refused(
+    published: Path, authority: CertificateAuthority, clock: Clock, tmp_path: Path
+) -> None:
+    old = shutil.copytree(published, tmp_path / "old")
+    renewed(authority, clock, published)
+    with pytest.raises(Refusal, match="PAR-0420"):
+        peers.accept(old, published, "pe", DOMAIN, clock.now)
+
+
+def test_a_list_past_its_end_is_not_taken_in(published: Path, clock: Clock, tmp_path: Path) -> None:
+    clock.advance(days=8)
+    with pytest.raises(Refusal, match="PAR-0421"):
+        peers.accept(published, tmp_path / "ours", "pe", DOMAIN, clock.now)
+
+
+# --- what a node trusts ---------------------------------------------------------------------------
+
+
+@pytest.mark.req("R12")
+def test_a_country_with_nothing_open_is_trusted_for_its_line_only() -> None:
+    view = member_view(load(AGREEMENT / "pacific-alliance.yml"), "pe")
+    assert list(peers.trusted_members("haproxy", view)) == ["pe", "co", "mx"]
+    assert list(peers.trusted_members("swanctl", view)) == ["pe", "cl", "co", "mx"]
+    view = member_view(load(AGREEMENT / "all-live.yml"), "pe")
+    assert list(peers.trusted_members("haproxy", view)) == ["pe", "cl", "co", "mx"]
+
+
+def test_each_country_has_files_of_its_own_and_none_is_pooled(published: Path) -> None:
+    both = [peers.read(published, code, f"{code}.paranal.example") for code in ("pe", "co")]
+    files = peers.trust_files("haproxy", both)
+    assert sorted(files) == [
+        f"/etc/haproxy/paranal/{name}" for name in ("co-ca.pem", "co.crl", "pe-ca.pem", "pe.crl")
+    ]
+    chain = x509.load_pem_x509_certificates(files["/etc/haproxy/paranal/co-ca.pem"].encode())
+    assert chain == [both[1].root, both[1].issuing]
+    files = peers.trust_files("swanctl", both)
+    assert len(files) == 9
+    record = json.loads(files[peers.TRUST_RECORD])
+    assert record["pe"]["issuing"]["number"] == both[0].numbers["issuing"]
+    assert record["co"]["root"]["sha256"] == certificates.fingerprint(both[1].root)
+
+
+def test_a_leaf_of_one_country_is_no_authority_of_another(
+    published: Path, authority: CertificateAuthority, csr: MakeRequest
+) -> None:
+    names = [f"gw.{DOMAIN}"]
+    put(published, "ca/pe-issuing.pem", authority.issue(csr(names), "ike", names).certificate)
+    with pytest.raises(Refusal, match="PAR-0419"):
+        peers.read(published, "pe", DOMAIN)
