@@ -1,0 +1,200 @@
+"""Connections derive from the view alone, mirror each other, and are named by their content."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paranal.agreement import load, member_view
+from paranal.agreement.connections import (
+    Connection,
+    anchor_digest,
+    connections,
+    to_swanctl,
+    to_vici,
+)
+from paranal.agreement.crypto import PROFILES
+
+REPOSITORY = Path(__file__).parents[3]
+MEMBERS = ("cl", "co", "mx", "pe")
+PAIRS = list(itertools.combinations(MEMBERS, 2))
+ANCHORS = {code: code * 32 for code in MEMBERS}
+
+
+def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
+    return member_view(load(REPOSITORY / "agreement" / f"{agreement}.yml"), code)
+
+
+def declared(code: str, agreement: str = "pacific-alliance") -> dict[str, Connection]:
+    return {one["peer"]: one for one in connections(view(code, agreement), ANCHORS)}
+
+
+@pytest.mark.req("R6")
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_both_ends_mirror_each_other(one: str, other: str) -> None:
+    ours, theirs = (
+        declared(me, "all-live")[peer]["config"] for me, peer in ((one, other), (other, one))
+    )
+    assert ours["local_addrs"] == theirs["remote_addrs"]
+    assert ours["local"]["id"] == theirs["remote"]["id"]
+    assert ours["proposals"] == theirs["proposals"]
+    for channel in ("operational", "strategic"):
+        mine, yours = ours["children"][channel], theirs["children"][channel]
+        assert mine["local_ts"] == yours["remote_ts"]
+        assert mine["esp_proposals"] == yours["esp_proposals"]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_exactly_one_end_starts_and_the_other_only_traps(one: str, other: str) -> None:
+    first, second = declared(one, "all-live")[other], declared(other, "all-live")[one]
+    assert first["initiates"]
+    assert not second["initiates"]
+    for channel, child in first["config"]["children"].items():
+        assert (child["start_action"], child["close_action"]) == ("trap|start", "start")
+        assert child["dpd_action"] == "restart"
+        assert second["config"]["children"][channel]["start_action"] == "trap"
+
+
+@pytest.mark.req("R12")
+def test_a_pending_member_has_lines_and_no_children() -> None:
+    for connection in declared("cl").values():
+        assert connection["name"] == f"{connection['stem']}-line"
+        assert connection["channels"] == []
+        assert "children" not in connection["config"]
+        assert connection["config"]["keyingtries"] == "1"
+
+
+@pytest.mark.req("R12")
+def test_an_open_pair_next_to_a_pending_one_has_children() -> None:
+    assert declared("pe")["cl"]["channels"] == []
+    assert declared("pe")["co"]["channels"] == ["operational", "strategic"]
+
+
+@pytest.mark.req("R6")
+def test_every_peer_is_pinned_to_its_name_and_to_its_own_root() -> None:
+    for peer, connection in declared("pe", "all-live").items():
+        remote = connection["config"]["remote"]
+        assert remote["id"] == f"gw.{peer}.paranal.example"
+        assert remote["cacerts"] == [f"{peer}-root.pem"]
+        assert remote["revocation"] == "strict"
+        assert remote["auth"] == "ecdsa-384-sha384"
+        assert "certs" not in connection["config"]["local"]
+
+
+def test_lives_stay_inside_the_audits_limits() -> None:
+    seconds = {
+        key: int(text[:-1])
+        for key, text in declared("pe")["co"]["config"].items()
+        if isinstance(text, str) and re.fullmatch(r"\d+s", text)
+    }
+    assert seconds["rekey_time"] + seconds["over_time"] <= 8 * 3600
+    assert seconds["reauth_time"] + seconds["over_time"] <= 8 * 3600
+    child = declared("pe")["co"]["config"]["children"]["operational"]
+    assert int(child["life_time"][:-1]) - int(child["rekey_time"][:-1]) > 165
+    assert int(child["rekey_packets"]) < int(child["life_packets"]) < 2**32
+    assert int(child["life_bytes"]) <= 100 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "esn"),
+    [("kernel", "kernel", True), ("kernel", "userspace", False), ("userspace", "kernel", False)],
+)
+def test_extended_sequence_numbers_only_where_both_planes_have_them(
+    ours: str, theirs: str, esn: bool
+) -> None:
+    changed = view("pe")
+    changed["member"]["data_plane"] = ours
+    changed["peers"][1]["data_plane"] = theirs
+    child = connections(changed, ANCHORS)[1]["config"]["children"]["operational"]
+    assert child["esp_proposals"][0].endswith("-esn") is esn
+
+
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_each_profile_offers_one_proposal_with_an_exchange_of_its_own(profile: str) -> None:
+    changed = view("pe")
+    changed["peers"][1]["pair"]["crypto_profile"] = profile
+    config = connections(changed, ANCHORS)[1]["config"]
+    child = config["children"]["strategic"]["esp_proposals"]
+    for proposals in (config["proposals"], child):
+        (only,) = proposals
+        assert "ecp384" in only
+        assert "aes256gcm16" in only
+        assert not re.search(r"sha1|md5|3des|none|default|aes128|modp", only)
+        assert ("ke1_mlkem1024" in only) is (profile == "hybrid")
+    assert (config.get("ppk_required") == "yes") is (profile == "ppk")
+
+
+def test_the_name_changes_with_the_content_and_only_with_it() -> None:
+    before = declared("pe")["co"]
+    assert declared("pe")["co"]["name"] == before["name"]
+    moved = view("pe")
+    moved["peers"][1]["wan_address"] = "198.51.100.35"
+    assert connections(moved, ANCHORS)[1]["name"] != before["name"]
+    assert connections(moved, ANCHORS)[2]["name"] == declared("pe")["mx"]["name"]
+    spoken = view("pe")
+    spoken["peers"][1]["contact"] = {"name": "x", "phone": "y", "email": "z"}
+    assert connections(spoken, ANCHORS)[1]["name"] == before["name"]
+
+
+def test_a_new_root_under_the_same_file_name_is_a_new_generation() -> None:
+    before = declared("pe")["co"]["name"]
+    after = connections(view("pe"), {**ANCHORS, "co": "f" * 64})
+    assert after[1]["name"] != before
+    assert after[2]["name"] == declared("pe")["mx"]["name"]
+
+
+def test_a_peer_without_a_published_root_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        connections(view("pe"), {})
+
+
+def test_vici_gets_the_same_section_with_the_certificates_themselves() -> None:
+    connection = declared("pe")["co"]
+    message = to_vici(connection, lambda name: name.encode())
+    section = copy.deepcopy(message[connection["name"]])
+    assert section["remote"]["cacerts"] == [b"co-root.pem"]
+    section["remote"]["cacerts"] = ["co-root.pem"]
+    assert section == connection["config"]
+
+
+def test_swanctl_text_holds_every_value_in_quotes() -> None:
+    text = to_swanctl(declared("pe")["co"])
+    assert text.count("{") == text.count("}") == 6
+    for line in text.splitlines():
+        if "=" in line:
+            assert re.fullmatch(r' +[a-z_0-9]+ = "[^"\\]+"', line), line
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "a,b", "\x00"])
+def test_a_value_that_could_leave_its_place_is_refused(value: str) -> None:
+    connection = copy.deepcopy(declared("pe")["co"])
+    connection["config"]["remote"]["id"] = value
+    with pytest.raises(ValueError, match="not a swanctl value"):
+        to_swanctl(connection)
+
+
+def test_a_quote_stays_inside_its_value() -> None:
+    connection = copy.deepcopy(declared("pe")["co"])
+    connection["config"]["remote"]["id"] = 'x" } evil { y = "z\\'
+    assert 'id = "x\\" } evil { y = \\"z\\\\"' in to_swanctl(connection)
+
+
+@pytest.mark.parametrize("name", ["a b", "a{", "", "a\n"])
+def test_a_name_that_is_no_section_name_is_refused(name: str) -> None:
+    connection = copy.deepcopy(declared("pe")["co"])
+    connection["name"] = name
+    with pytest.raises(ValueError, match="not a swanctl section"):
+        to_swanctl(connection)
+
+
+def test_an_anchor_is_the_certificate_not_its_wrapping() -> None:
+    pem = b"-----BEGIN CERTIFICATE-----\nAAAA\nBBBB\n-----END CERTIFICATE-----\n"
+    assert anchor_digest(pem) == anchor_digest(b"\n" + pem.replace(b"AAAA\nBBBB", b"AAAABBBB"))
+    assert anchor_digest(pem) != anchor_digest(pem.replace(b"AAAA", b"AAAC"))
+    with pytest.raises(ValueError, match=r"PEM"):
+        anchor_digest(b"no certificate")

@@ -1,0 +1,479 @@
+"""Add, change, credentials, remove: what is done to which connection, and what is left alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paranal.agreement import load, member_view
+from paranal.agreement.connections import connections, to_swanctl
+from paranal.messages import Refusal
+from paranal.tunnels import reconcile as subject
+from paranal.tunnels.charon import CharonError, ChildSa, IkeSa, Start
+from paranal.tunnels.plan import Step
+from paranal.tunnels.reconcile import Result, ask_again, preview, reconcile, settle, survey
+from paranal.tunnels.record import Declared, Paths, read_record
+
+REPOSITORY = Path(__file__).parents[3]
+ANCHORS = {code: code * 32 for code in ("cl", "co", "mx", "pe")}
+
+
+class FakeCharon:
+    """A daemon whose peers answer at once, unless they are in ``silent``."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, dict[str, Any]] = {}
+        self.sas: list[IkeSa] = []
+        self.calls: list[str] = []
+        self.silent: set[str] = set()
+        self.refuse = ""
+        self.start_number = 1
+        self.start_at = 2e9
+        self.counter = 0
+
+    def started(self) -> Start:
+        return Start(f"boot/{self.start_number}", self.start_at)
+
+    def connections(self) -> dict[str, dict[str, Any]]:
+        return json.loads(json.dumps(self.loaded))  # type: ignore[no-any-return]
+
+    def ike_sas(self) -> list[IkeSa]:
+        return list(self.sas)
+
+    def load(self, message: Mapping[str, Any]) -> None:
+        ((name, section),) = message.items()
+        if name == self.refuse:
+            raise CharonError("invalid value")
+        self.calls.append(f"load {name}")
+        shown = {key: section[key] for key in ("local_addrs", "remote_addrs", "rekey_time")}
+        children = section.get("children", {})
+        self.loaded[name] = {**shown, "children": {child: {} for child in children}}
+        if any("start" in child["start_action"] for child in children.values()):
+            self.bring_up(name, *children)
+
+    def unload(self, name: str) -> None:
+        self.calls.append(f"unload {name}")
+        del self.loaded[name]
+
+    def start(self, name: str, child: str | None = None) -> None:
+        self.calls.append(f"start {name}/{child}")
+        if child:
+            self.bring_up(name, child)
+
+    def bring_up(self, name: str, *children: str) -> None:
+        if name.split("-")[1] in self.silent:
+            return
+        self.counter += 1
+        old = [sa for sa in self.sas if sa.name == name]
+        names = {*children, *(child.name for sa in old for child in sa.children)}
+        self.sas = [sa for sa in self.sas if sa.name != name]
+        self.sas.append(ike_sa(name, str(self.counter), sorted(names)))
+
+    def end_ike(self, unique_id: str, seconds: int = 5) -> None:
+        self.calls.append(f"end {next(sa.name for sa in self.sas if sa.unique_id == unique_id)}")
+        self.sas = [sa for sa in self.sas if sa.unique_id != unique_id]
+
+    def end_child(self, unique_id: str, seconds: int = 5) -> None:
+        self.calls.append(f"end child {unique_id}")
+
+    def reauthenticate(self, unique_id: str) -> None:
+        (sa,) = [sa for sa in self.sas if sa.unique_id == unique_id]
+        self.calls.append(f"reauthenticate {sa.name}")
+        self.bring_up(sa.name, *(child.name for child in sa.children))
+
+
+def ike_sa(name: str, number: str, children: list[str], state: str = "ESTABLISHED") -> IkeSa:
+    return IkeSa(
+        name=name,
+        unique_id=number,
+        state=state,
+        initiator=True,
+        remote_id="",
+        local_host="",
+        remote_host="",
+        encryption="AES_GCM_16-256",
+        prf="PRF_HMAC_SHA2_384",
+        key_exchange="ECP_384",
+        ppk=False,
+        established_seconds=1,
+        busy=False,
+        children=tuple(child_sa(child, f"{number}.{child}") for child in children),
+    )
+
+
+def child_sa(name: str, number: str) -> ChildSa:
+    return ChildSa(
+        name=name,
+        unique_id=number,
+        state="INSTALLED",
+        encryption="AES_GCM_16-256",
+        key_exchange="ECP_384",
+        esn=False,
+        spi_in="1",
+        spi_out="2",
+        bytes_in=0,
+        bytes_out=0,
+        local_ts=(),
+        remote_ts=(),
+    )
+
+
+@pytest.fixture
+def charon() -> FakeCharon:
+    return FakeCharon()
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    (tmp_path / "x509ca").mkdir(parents=True)
+    (tmp_path / "x509").mkdir()
+    (tmp_path / "x509" / "ike.pem").write_text("leaf")
+    for code in ANCHORS:
+        (tmp_path / "x509ca" / f"{code}-root.pem").write_text(code)
+    return Paths(tmp_path, tmp_path / "state")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "ASK_AGAIN_SECONDS", 0.004)
+
+
+def declare(view: dict[str, Any]) -> list[Declared]:
+    return [
+        {"connection": one, "text": to_swanctl(one) + "\n"} for one in connections(view, ANCHORS)
+    ]
+
+
+def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
+    return member_view(load(REPOSITORY / "agreement" / f"{agreement}.yml"), code)
+
+
+def apply(charon: FakeCharon, declared: list[Declared], paths: Paths) -> Result:
+    charon.calls.clear()
+    return reconcile(charon, declared, paths, wait_seconds=0.05, load_credentials=lambda: None)
+
+
+def actions(result: Result) -> dict[str, str]:
+    return {step.name: step.action for step in result.plan.steps}
+
+
+def name_of(declared: list[Declared], peer: str) -> str:
+    return next(e["connection"]["name"] for e in declared if e["connection"]["peer"] == peer)
+
+
+def moved(member: str, peer: str) -> dict[str, Any]:
+    """The same member's view, but ``peer`` has a new address."""
+    changed = view(member)
+    for other in changed["peers"]:
+        if other["code"] == peer:
+            other["wan_address"] = "192.0.2.99"
+    return changed
+
+
+def test_a_new_node_adds_everything_and_writes_what_it_loaded(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    declared = declare(view("co"))
+    result = apply(charon, declared, paths)
+    assert set(actions(result).values()) == {"add"}
+    assert set(charon.loaded) == {entry["connection"]["name"] for entry in declared}
+    text = paths.file.read_text()
+    assert all(entry["text"] in text for entry in declared)
+    assert paths.file.stat().st_mode & 0o777 == 0o600
+    assert result.states[name_of(declared, "pe")] == "up"
+    assert result.states[name_of(declared, "cl")] == "loaded"
+
+
+def test_the_second_run_does_nothing(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    before = paths.file.stat().st_mtime_ns
+    result = apply(charon, declared, paths)
+    assert not result.plan.changes
+    assert charon.calls == []
+    assert paths.file.stat().st_mtime_ns == before
+
+
+def test_check_mode_says_the_same_and_does_nothing(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    planned = preview(charon, declared, paths)
+    assert charon.calls == []
+    assert not paths.file.exists()
+    done = apply(charon, declared, paths)
+    assert actions(planned) == actions(done)
+    assert planned.file_after == done.file_after
+
+
+def test_a_changed_pair_gets_a_generation_beside_the_old_and_no_other_pair_is_touched(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    before = declare(view("co"))
+    apply(charon, before, paths)
+    kept = [sa for sa in charon.sas if "mx" in sa.name]
+    after = declare(moved("co", "pe"))
+    result = apply(charon, after, paths)
+    old, new = name_of(before, "pe"), name_of(after, "pe")
+    assert actions(result) == {new: "change"}
+    assert charon.calls.index(f"load {new}") < charon.calls.index(f"end {old}")
+    assert old not in charon.loaded
+    assert {sa.name for sa in charon.sas if "pe" in sa.name} == {new}
+    assert [sa for sa in charon.sas if "mx" in sa.name] == kept
+    assert old not in paths.file.read_text()
+
+
+def test_the_new_generation_is_loaded_first_so_that_it_answers(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    charon.silent = {"pe"}
+    before, after = declare(view("co")), declare(moved("co", "pe"))
+    apply(charon, before, paths)
+    apply(charon, after, paths)
+    order = [name for name in charon.loaded if name.startswith("co-pe")]
+    assert order == [name_of(after, "pe"), name_of(before, "pe")]
+
+
+def test_while_the_peer_has_not_followed_the_old_generation_serves_and_the_report_says_so(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    before = declare(view("co"))
+    apply(charon, before, paths)
+    old = name_of(before, "pe")
+    charon.silent = {"pe"}
+    after = declare(moved("co", "pe"))
+    new = name_of(after, "pe")
+    result = apply(charon, after, paths)
+    assert result.states[new] == "waiting for peer"
+    assert {old, new} <= set(charon.loaded)
+    assert old in {sa.name for sa in charon.sas}
+    assert old in paths.file.read_text(), "a restarted charon must be able to serve the old one"
+    assert not apply(charon, after, paths).plan.changes, "waiting is not a change"
+    charon.silent = set()
+    charon.bring_up(new, "operational", "strategic")
+    result = apply(charon, after, paths)
+    assert result.states[new] == "up"
+    assert old not in charon.loaded
+    assert old not in paths.file.read_text()
+
+
+def test_a_generation_that_carries_less_than_its_elder_does_not_replace_it(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    before, after = declare(view("co")), declare(moved("co", "pe"))
+    apply(charon, before, paths)
+    charon.silent = {"pe"}
+    apply(charon, after, paths)
+    charon.sas.append(ike_sa(name_of(after, "pe"), "99", ["operational"]))
+    record = read_record(paths)
+    assert settle(charon, record, paths) == []
+    charon.sas[-1] = ike_sa(name_of(after, "pe"), "99", ["operational", "strategic"])
+    assert settle(charon, record, paths) == [name_of(before, "pe")]
+
+
+@pytest.mark.req("R12")
+def test_a_closed_channel_waits_for_nobody(charon: FakeCharon, paths: Paths) -> None:
+    before = declare(view("co"))
+    apply(charon, before, paths)
+    old = name_of(before, "pe")
+    (number,) = [sa.unique_id for sa in charon.sas if sa.name == old]
+    charon.silent = {"pe"}
+    narrowed = view("co")
+    for peer in narrowed["peers"]:
+        if peer["code"] == "pe":
+            peer["pair"]["channels"] = ["operational"]
+    result = apply(charon, declare(narrowed), paths)
+    assert Step(old, "pe", "remove", "closed: strategic") in result.plan.steps
+    assert f"end child {number}.strategic" in charon.calls
+    assert f"end child {number}.operational" not in charon.calls
+    assert old not in charon.loaded, "the elder can no longer be asked for the closed channel"
+    assert old in {sa.name for sa in charon.sas}, "what is open goes on until the heir is up"
+
+
+@pytest.mark.req("R12")
+def test_closing_a_pair_ends_its_sas_at_once_and_leaves_a_line(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    apply(charon, declare(view("co", "all-live")), paths)
+    result = apply(charon, declare(view("co")), paths)
+    removed = {name for name, action in actions(result).items() if action == "remove"}
+    assert len(removed) == 1
+    assert removed.pop().startswith("co-cl-g")
+    assert not [sa for sa in charon.sas if "cl" in sa.name]
+    assert "co-cl-line" in charon.loaded
+    assert {sa.name.split("-")[1] for sa in charon.sas} == {"mx", "pe"}
+
+
+def test_a_foreign_connection_and_its_sa_are_removed(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    charon.loaded["backdoor"] = {"children": {"any": {}}}
+    charon.sas.append(ike_sa("backdoor", "77", ["any"]))
+    result = apply(charon, declared, paths)
+    assert actions(result) == {"backdoor": "remove"}
+    assert charon.calls == ["unload backdoor", "end backdoor"]
+
+
+def test_a_connection_altered_by_hand_is_loaded_again_and_alone(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    name = name_of(declared, "pe")
+    charon.loaded[name]["rekey_time"] = "0s"
+    result = apply(charon, declared, paths)
+    assert actions(result) == {name: "change"}
+    assert charon.calls[:2] == [f"load {name}", f"end {name}"]
+    assert not apply(charon, declared, paths).plan.changes
+
+
+def test_a_connection_unloaded_by_hand_is_added_again(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    del charon.loaded[name_of(declared, "pe")]
+    assert actions(apply(charon, declared, paths)) == {name_of(declared, "pe"): "add"}
+
+
+def test_an_edited_file_is_put_back_and_nothing_else(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    good = paths.file.read_text()
+    paths.file.write_text(good.replace("198.51.100.34", "192.0.2.1"))
+    result = apply(charon, declared, paths)
+    assert result.plan.changes
+    assert paths.file.read_text() == good
+    assert charon.calls == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "peers"),
+    [
+        ("x509/ike.pem", {"mx", "pe"}),
+        ("x509ca/pe-root.pem", {"pe"}),
+        ("x509crl/mx-root.crl", {"mx"}),
+    ],
+)
+def test_new_credentials_are_read_and_only_the_pairs_they_concern_reauthenticate(
+    charon: FakeCharon, paths: Paths, changed: str, peers: set[str]
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    (paths.swanctl / changed).parent.mkdir(exist_ok=True)
+    (paths.swanctl / changed).write_text("new")
+    result = apply(charon, declared, paths)
+    assert {call for call in charon.calls if not call.startswith("reauth")} == set()
+    assert {call.split()[1].split("-")[1] for call in charon.calls} == peers
+    assert {s.peer for s in result.plan.steps if s.action == "credentials"} - {"cl"} == peers
+    assert not apply(charon, declared, paths).plan.changes
+
+
+def test_a_reauthentication_that_did_not_happen_is_tried_again(
+    charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    (paths.swanctl / "x509" / "ike.pem").write_text("new")
+    monkeypatch.setattr(charon, "reauthenticate", lambda unique_id: None)
+    apply(charon, declared, paths)
+    assert apply(charon, declared, paths).plan.credentials == ["x509/ike.pem"]
+
+
+def test_refused_credentials_change_nothing(charon: FakeCharon, paths: Paths) -> None:
+    def refuse() -> None:
+        raise CharonError("loading 'ike.key' failed")
+
+    charon.start_at = 0  # it started before the files were written
+    with pytest.raises(Refusal, match="PAR-0703"):
+        reconcile(charon, declare(view("co")), paths, wait_seconds=0, load_credentials=refuse)
+    assert charon.loaded == {}
+    assert not paths.file.exists()
+
+
+def test_an_empty_declaration_is_refused(charon: FakeCharon, paths: Paths) -> None:
+    apply(charon, declare(view("co")), paths)
+    loaded = dict(charon.loaded)
+    for attempt in (preview, lambda *args: apply(*args)):
+        with pytest.raises(Refusal, match="PAR-0701"):
+            attempt(charon, [], paths)
+    assert charon.loaded == loaded
+
+
+def test_a_load_that_fails_leaves_file_and_daemon_as_they_were(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    before, after = declare(view("co")), declare(moved("co", "pe"))
+    apply(charon, before, paths)
+    state = (dict(charon.loaded), list(charon.sas), paths.file.read_text())
+    changed = view("co")
+    for peer in changed["peers"]:
+        peer["wan_address"] = peer["wan_address"].replace("203.0.113", "192.0.2")
+    after = declare(changed)
+    charon.refuse = name_of(after, "pe")
+    with pytest.raises(Refusal, match=r"PAR-0702.*invalid value"):
+        apply(charon, after, paths)
+    loaded = {name: charon.loaded[name] for name in state[0]}
+    assert loaded == state[0]
+    assert set(charon.loaded) == set(state[0])
+    assert paths.file.read_text() == state[2]
+    charon.refuse = ""
+    assert not [call for call in charon.calls if call.startswith("end")]
+
+
+def test_a_missing_root_certificate_loads_nothing(charon: FakeCharon, paths: Paths) -> None:
+    (paths.swanctl / "x509ca" / "mx-root.pem").unlink()
+    with pytest.raises(Refusal, match="PAR-0702"):
+        apply(charon, declare(view("co")), paths)
+    assert charon.loaded == {}
+
+
+@pytest.mark.parametrize(("touched", "changes"), [(False, False), (True, True)])
+def test_after_a_restart_the_older_file_is_the_proof(
+    charon: FakeCharon, paths: Paths, touched: bool, changes: bool
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    charon.start_number = 2
+    if touched:
+        os.utime(paths.file, (2e9, 2e9))
+    _, plan = survey(charon, declared, paths)
+    assert plan.changes is changes
+
+
+def test_without_a_record_nothing_is_believed(charon: FakeCharon, paths: Paths) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    paths.record.write_text("{")
+    result = apply(charon, declared, paths)
+    assert set(actions(result).values()) == {"change"}
+
+
+def test_only_the_initiator_asks_again_and_only_for_what_is_missing(charon: FakeCharon) -> None:
+    ours = connections(view("co"), ANCHORS)
+    theirs = connections(view("pe"), ANCHORS)
+    assert ask_again(charon, theirs) == []
+    charon.silent = {"mx", "pe"}
+    name = next(one["name"] for one in ours if one["peer"] == "pe")
+    charon.sas = [ike_sa(name, "1", ["operational"])]
+    asked = ask_again(charon, ours)
+    assert f"{name}/strategic" in asked
+    assert f"{name}/operational" not in asked
+    charon.sas = [ike_sa(name, "1", [], state="CONNECTING")]
+    assert not [one for one in ask_again(charon, ours) if one.startswith(name)]
+
+
+def test_a_new_telephone_number_changes_the_file_and_not_the_tunnel(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    spoken = copy.deepcopy(declared)
+    spoken[-1]["text"] = "  # 24/7: +51 1 5550 0000\n" + spoken[-1]["text"]
+    result = apply(charon, spoken, paths)
+    assert [step.reason for step in result.plan.steps] == ["comment only"]
+    assert charon.calls == []
+    assert "5550 0000" in paths.file.read_text()
+    assert not apply(charon, spoken, paths).plan.changes
