@@ -18,7 +18,7 @@ from paranal.status import exchange, probe, services
 from paranal.status.facts import directions
 view = json.loads(Path("/etc/paranal/view.json").read_text())
 flows = [each for peer in view["peers"] for each in directions(view, peer)]
-asks = {each.peer["code"]: each for each in flows if each.way == "asks" and each.service == "person"}
+asks = {each.flow[1]: each for each in flows if each.flow[0::2] == ("asks", "person")}
 log = exchange.read(view["member"]["code"], flows)
 print(json.dumps({
     "log": {"/".join(flow): [str(last.last_good), str(last.last_at), last.outcome]
