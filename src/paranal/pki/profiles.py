@@ -66,12 +66,12 @@ def checked_names(names: Sequence[str], domain: str, profile: Profile) -> tuple[
     constraints, and an agreement writes lower case.
     """
     if not names:
-        raise Refusal("PAR-0407", name="", reason_es="no hay nombres", reason_en="there are none")
+        raise Refusal("PAR-0407", name="", reason="no hay nombres", reason_en="there are none")
     if len(names) > NAMES_AT_MOST:
         raise Refusal(
             "PAR-0407",
             name=names[NAMES_AT_MOST],
-            reason_es=f"hay más de {NAMES_AT_MOST}",
+            reason=f"hay más de {NAMES_AT_MOST}",
             reason_en=f"there are more than {NAMES_AT_MOST}",
         )
     for position, name in enumerate(names):
@@ -79,7 +79,7 @@ def checked_names(names: Sequence[str], domain: str, profile: Profile) -> tuple[
         if name in names[:position]:
             fault = ("está repetido", "it stands twice")
         if fault:
-            raise Refusal("PAR-0407", name=name, reason_es=fault[0], reason_en=fault[1])
+            raise Refusal("PAR-0407", name=name, reason=fault[0], reason_en=fault[1])
     return tuple(names)
 
 
