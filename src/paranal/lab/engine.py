@@ -6,6 +6,7 @@ rule, because its usual ones would clash with what else runs on the machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -27,6 +28,7 @@ PIDFILE = Path("/run/paranal-docker.pid")
 LOG = STATE / "dockerd.log"
 START_SECONDS = 45
 STOP_SECONDS = 30
+BURY_SECONDS = 5
 _LOCK = "engine"
 _PROBE_SECONDS = 10
 
@@ -43,11 +45,16 @@ def find(keep: tuple[int, ...] = ()) -> Docker | None:
 
 
 def reach(keep: tuple[int, ...] = ()) -> Docker | None:
-    """Return a client of a running engine; ours is started if it died with containers left."""
+    """Return a client of a running engine, or None when there is nothing of ours to clear.
+
+    Ours is started when it died with containers left: only an engine can remove them.
+    """
     docker = find(keep)
-    left = STATE / "docker" / "containers"
-    if docker is None and left.exists() and any(left.iterdir()):
-        return ensure(keep)
+    if docker is None and STATE.exists():
+        left = STATE / "docker" / "containers"
+        if left.exists() and any(left.iterdir()):
+            return ensure(keep)
+        _unmount_left()
     return docker
 
 
@@ -70,15 +77,16 @@ def stop_ours(docker: Docker) -> bool:
         return False
     with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
         busy = len(lock.held("lab/")) > len(docker.keep)
-        pid = _pid()
+        pid = _pid(PIDFILE, _address(SOCKET))
         if busy or pid is None or docker.call("ps", "--all", "--quiet").strip():
             return False
         os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
-        while Path(f"/proc/{pid}").exists():
+        while not _ended(pid):
             if time.monotonic() > deadline:
                 raise Refusal("PAR-0203", reason=f"dockerd {pid} does not stop", log=LOG)
             time.sleep(0.05)
+        _unmount_left()
     shutil.rmtree(EXEC_ROOT, ignore_errors=True)
     return True
 
@@ -123,6 +131,8 @@ def _start(keep: tuple[int, ...]) -> Docker:
     binary, daemon = client(), shutil.which("dockerd")
     if binary is None or daemon is None:
         raise Refusal("PAR-0203", reason="docker.io is not installed", log=LOG)
+    _bury(PIDFILE, _address(SOCKET))
+    _bury(EXEC_ROOT / "containerd" / "containerd.pid", str(EXEC_ROOT))
     STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
     with LOG.open("wb") as log:
         started = subprocess.Popen(  # noqa: S603 - the distribution's daemon, fixed words
@@ -155,11 +165,43 @@ def _start(keep: tuple[int, ...]) -> Docker:
     return docker
 
 
-def _pid() -> int | None:
-    """Return the id of our running engine, checked to be one: a pid file can be stale."""
+def _unmount_left() -> None:
+    """Unmount what a killed engine had mounted and its successor did not know to be its own."""
+    mounts = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    ours = (f"{STATE}/", f"{EXEC_ROOT}/")
+    for point in reversed([line.split(" ")[1] for line in mounts]):
+        if point.startswith(ours):
+            subprocess.run(["/usr/bin/umount", point], capture_output=True, check=False)  # noqa: S603
+
+
+def _ended(pid: int) -> bool:
+    """Tell whether a process has ended; one that its parent has not asked after yet has, too."""
+    with contextlib.suppress(ChildProcessError):  # not ours: another process started it
+        os.waitpid(pid, os.WNOHANG)
     try:
-        pid = int(PIDFILE.read_text(encoding="ascii"))
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def _bury(file: Path, mark: str) -> None:
+    """Remove the pid file of a daemon that died, once it has: a successor would take it for alive.
+
+    containerd dies a moment after a killed dockerd.
+    """
+    deadline = time.monotonic() + BURY_SECONDS
+    while _pid(file, mark) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not _pid(file, mark):
+        file.unlink(missing_ok=True)
+
+
+def _pid(file: Path, mark: str) -> int | None:
+    """Return the process of a pid file if it is alive and ``mark`` stands in its command line."""
+    try:
+        pid = int(file.read_text(encoding="ascii"))
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return None
-    return pid if _address(SOCKET).encode() in words else None
+    return pid if mark.encode() in words else None
