@@ -224,7 +224,9 @@ def main() -> NoReturn:
         "recovered": report.recovered,
     }
     if module._diff:
-        result["diff"] = report.diff
+        effects = "".join(f"run: {item}\n" for item in report.activated)
+        effects += "".join(f"unit: {item}\n" for item in report.services)
+        result["diff"] = [*report.diff, *([{"prepared": effects}] if effects else [])]
     module.exit_json(**result)
 
 

@@ -1,0 +1,78 @@
+"""What the role base refuses of a machine, and the kernel settings it declares."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from plugins.filter.base import base_problems, base_sysctl
+
+VIEW = {
+    "member": {
+        "code": "pe",
+        "wan_address": "203.0.113.34",
+        "addresses": {"national": "10.51.0.1"},
+    }
+}
+PROBE: dict[str, Any] = {
+    "host": {
+        "os": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
+        "free_mib": 4096,
+        "interfaces": {"wan": ["203.0.113.34/28"], "inner": ["10.51.0.1/24"], "lo": []},
+    }
+}
+KEYS = ["ssh-ed25519 AAAA ana"]
+
+
+def problems(change: dict[str, Any], keys: list[str] = KEYS) -> list[str]:
+    probe = copy.deepcopy(PROBE)
+    probe["host"].update(change)
+    return [text[:8] for text in base_problems(probe, VIEW, 512, ["wan", "inner"], keys)]
+
+
+def test_a_good_machine_has_no_problem() -> None:
+    assert problems({}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"os": {"id": "debian", "version_id": "12"}}, "PAR-0320"),
+        ({"os": {"id": "ubuntu", "version_id": "13"}}, "PAR-0320"),
+        ({"os": {}}, "PAR-0320"),
+        ({"free_mib": 511}, "PAR-0321"),
+        ({"interfaces": {"wan": ["203.0.113.34/28"]}}, "PAR-0322"),
+        ({"interfaces": {"wan": ["192.0.2.1/28"], "inner": ["10.51.0.1/24"]}}, "PAR-0323"),
+        ({"interfaces": {"wan": ["203.0.113.34/28"], "inner": []}}, "PAR-0323"),
+    ],
+)
+def test_a_machine_that_cannot_be_the_node_is_refused_with_its_reason(
+    change: dict[str, Any], code: str
+) -> None:
+    assert problems(change) == [code]
+
+
+def test_nobody_to_log_in_is_refused() -> None:
+    assert problems({}, keys=[]) == ["PAR-0324"]
+
+
+def test_every_problem_is_named_at_once() -> None:
+    assert problems({"os": {}, "free_mib": 0, "interfaces": {}}) == [
+        *("PAR-0320", "PAR-0321", "PAR-0322", "PAR-0322")
+    ]
+
+
+def test_a_container_gets_no_setting_that_would_reach_its_host() -> None:
+    assert all(key.startswith("net.") for key in base_sysctl(["wan"], False, True))
+    assert "kernel.core_pattern" in base_sysctl(["wan"], False, False)
+
+
+def test_each_interface_is_guarded_and_routing_is_off_unless_declared() -> None:
+    settings = base_sysctl(["wan", "inner"], False, True)
+    for name in ("all", "default", "wan", "inner"):
+        assert settings[f"net.ipv4.conf.{name}.rp_filter"] == "1"
+        assert settings[f"net.ipv4.conf.{name}.disable_policy"] == "0"
+    assert settings["net.ipv4.ip_forward"] == "0"
+    assert base_sysctl(["wan"], True, True)["net.ipv4.ip_forward"] == "1"

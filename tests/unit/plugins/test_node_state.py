@@ -1,0 +1,285 @@
+"""The lock, the history, the probe and the checks of node_state on a throw-away root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.action import node_state as action
+from plugins.module_utils.paranal_checks import run_checks
+from plugins.module_utils.paranal_node import (
+    Node,
+    Outcome,
+    Refused,
+    append_line,
+    collect_changes,
+    note_change,
+    read_json,
+    read_lines,
+    release_lock,
+    require_lock,
+    run_command,
+    take_lock,
+    write_atomic,
+)
+from plugins.module_utils.paranal_probe import (
+    probe_host,
+    probe_owners,
+    probe_packages,
+    probe_settings,
+    probe_units,
+)
+from plugins.modules.node_state import abort_node, close_node
+
+ANA = {"id": "lima-11-1", "operator": "ana", "controller": "lima"}
+LUIS = {"id": "lima-22-2", "operator": "luis", "controller": "lima"}
+LEASE = 900.0
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+# --- the lock -----------------------------------------------------------------------------------
+
+
+@pytest.mark.req("R6")
+def test_a_second_operator_is_told_who_holds_the_node_since_when_and_how_to_go_on(
+    node: Node,
+) -> None:
+    take_lock(node, ANA, LEASE, now=0)
+    with pytest.raises(Refused, match="PAR-0301") as refused:
+        take_lock(node, LUIS, LEASE, now=60)
+    assert refused.value.params == {
+        "operator": "ana",
+        "controller": "lima",
+        "since": "1970-01-01T00:00:00Z",
+        "until": "1970-01-01T00:15:00Z",
+        "run": "lima-11-1",
+    }
+
+
+def test_the_same_run_takes_the_node_again_and_keeps_since(node: Node) -> None:
+    take_lock(node, ANA, LEASE, now=0)
+    assert take_lock(node, ANA, LEASE, now=100) == ""
+    held = read_json(node.state / "lock")
+    assert (held["since"], held["expires"]) == (0, 1000)
+
+
+def test_a_lock_past_its_lease_is_taken_over_and_one_within_is_not(node: Node) -> None:
+    take_lock(node, ANA, LEASE, now=0)
+    with pytest.raises(Refused, match="PAR-0301"):
+        take_lock(node, LUIS, LEASE, now=899)
+    assert take_lock(node, LUIS, LEASE, now=901) == "lima-11-1"
+
+
+def test_every_sign_of_life_renews_the_lease(node: Node) -> None:
+    take_lock(node, ANA, LEASE, now=0)
+    require_lock(node, "lima-11-1", now=800)
+    with pytest.raises(Refused, match="PAR-0301"):
+        take_lock(node, LUIS, LEASE, now=1000)
+
+
+def test_the_operator_takes_over_by_naming_the_run_and_only_that_run(node: Node) -> None:
+    take_lock(node, ANA, LEASE, now=0)
+    with pytest.raises(Refused, match="PAR-0301"):
+        take_lock(node, LUIS, LEASE, take_over="lima-99-9", now=60)
+    assert take_lock(node, LUIS, LEASE, take_over="lima-11-1", now=60) == "lima-11-1"
+    with pytest.raises(Refused, match="PAR-0302"):
+        require_lock(node, "lima-11-1", now=61)
+
+
+def test_nothing_changes_a_node_that_nobody_opened(node: Node) -> None:
+    with pytest.raises(Refused, match="PAR-0302"):
+        require_lock(node, "lima-11-1")
+
+
+def test_a_run_gives_back_only_its_own_lock(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    release_lock(node, "lima-22-2")
+    assert read_json(node.state / "lock")["operator"] == "ana"
+    release_lock(node, "lima-11-1")
+    assert read_json(node.state / "lock") is None
+
+
+def test_of_many_runs_at_once_exactly_one_gets_the_node(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "from plugins.module_utils.paranal_node import Node, Refused, take_lock\n"
+        "who = {'id': sys.argv[3], 'operator': 'x', 'controller': 'y'}\n"
+        "try: take_lock(Node(Path(sys.argv[2])), who, 900)\n"
+        "except Refused: sys.exit(1)\n"
+    )
+    root = str(Path(__file__).resolve().parents[3])
+    words = [sys.executable, "-c", program, root, str(tmp_path)]
+    runs = [subprocess.Popen([*words, str(number)]) for number in range(6)]  # noqa: S603
+    assert sorted(run.wait() for run in runs) == [0, 1, 1, 1, 1, 1]
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_an_atomic_write_follows_no_link_and_leaves_no_rest(tmp_path: Path) -> None:
+    victim, target = tmp_path / "victim", tmp_path / "target"
+    victim.write_text("untouched")
+    target.symlink_to(victim)
+    (tmp_path / ".target.paranal").symlink_to(victim)
+    write_atomic(target, b"ours")
+    assert (victim.read_text(), target.read_text()) == ("untouched", "ours")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["target", "victim"]
+
+
+def test_a_line_cut_short_by_a_crash_is_skipped_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    append_line(file, {"n": 1})
+    with file.open("a") as stream:
+        stream.write('{"n": 2, "cut')
+    append_line(file, {"n": 3})
+    assert [line["n"] for line in read_lines(file)] == [1, 3]
+
+
+# --- close and abort ----------------------------------------------------------------------------
+
+
+def params(session: dict[str, Any], **more: object) -> dict[str, Any]:
+    return {"session": session, "checks": [], "reason": "", **more}
+
+
+def check(*argv: str, **more: object) -> dict[str, Any]:
+    defaults = {"exit": 0, "expect": "", "refuse": "", "seconds": 0, "fix": ""}
+    return {"name": "the check", "argv": list(argv), **defaults, **more}
+
+
+def test_a_run_that_changed_something_is_in_the_history_with_who_and_what(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    note_change(node, "base", ["created /etc/x"])
+    note_change(node, "ipsec", ["loaded pe-co"])
+    close_node(node, params(ANA), check=False)
+    (entry,) = read_lines(node.state / "history.jsonl")
+    assert entry["changes"] == {"base": ["created /etc/x"], "ipsec": ["loaded pe-co"]}
+    assert (entry["operator"], entry["result"]) == ("ana", "applied")
+    assert read_json(node.state / "lock") is None
+    assert collect_changes(node) == {}
+
+
+def test_a_run_that_changed_nothing_leaves_no_entry(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    close_node(node, params(ANA), check=False)
+    assert list(read_lines(node.state / "history.jsonl")) == []
+    assert read_json(node.state / "lock") is None
+
+
+def test_a_node_that_does_not_answer_fails_names_it_and_is_given_back(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    failing = check("sh", "-c", "echo stopped; exit 3", fix="RB-001-tunel-caido")
+    with pytest.raises(Refused, match="PAR-0317") as refused:
+        close_node(node, params(ANA, checks=[check("true"), failing]), check=False)
+    assert refused.value.params["fix"] == "RB-001-tunel-caido"
+    assert "exit status 3: stopped" in refused.value.params["reason"]
+    (entry,) = read_lines(node.state / "history.jsonl")
+    assert entry["result"] == "failed"
+    assert read_json(node.state / "lock") is None
+
+
+def test_checks_are_not_run_and_nothing_is_written_in_check_mode(node: Node) -> None:
+    result = close_node(node, params(ANA, checks=[check("false")]), check=True)
+    assert [item["result"] for item in result["checks"]] == ["not run"]
+    assert list(node.root.iterdir()) == []
+
+
+def test_an_aborted_run_is_in_the_history_once_and_gives_the_node_back(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    for _ in range(2):
+        abort_node(node, params(ANA, reason="task: why"), check=False)
+    (entry,) = read_lines(node.state / "history.jsonl")
+    assert (entry["result"], entry["reason"]) == ("failed", "task: why")
+    assert read_json(node.state / "lock") is None
+
+
+def test_an_aborted_run_leaves_the_lock_of_another(node: Node) -> None:
+    take_lock(node, LUIS, LEASE)
+    abort_node(node, params(ANA, reason="held by another"), check=False)
+    assert read_json(node.state / "lock")["operator"] == "luis"
+    assert list(read_lines(node.state / "history.jsonl")) == []
+
+
+# --- checks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (check("printf", "a\\nb\\n", expect="^b$"), ""),
+        (check("printf", "a\\n", expect="^b$"), "no '^b$' in: a"),
+        (check("printf", "up\\n", refuse="up"), "'up' in: up"),
+        (check("false", exit=1), ""),
+        (check("no-such-program"), "program not found"),
+    ],
+)
+def test_a_check_says_what_is_wrong(item: dict[str, Any], reason: str) -> None:
+    (result,) = run_checks([item], run_command)
+    assert result["result"] == ("failed" if reason else "ok")
+    assert reason in result["reason"]
+
+
+def test_a_check_is_tried_until_it_holds() -> None:
+    answers = iter(["starting", "starting", "ready"])
+
+    def run(argv: Sequence[str], seconds: float) -> Outcome:
+        return Outcome(0, next(answers), "")
+
+    (result,) = run_checks([check("x", expect="ready", seconds=5)], run)
+    assert result["result"] == "ok"
+
+
+# --- the probe ----------------------------------------------------------------------------------
+
+
+def broken(argv: Sequence[str], seconds: float) -> Outcome:
+    return Outcome(127, "", f"{argv[0]}: program not found")
+
+
+def test_missing_tools_are_absent_and_not_an_error(node: Node) -> None:
+    (node.root / "etc").mkdir()
+    (node.root / "var").mkdir()
+    (node.root / "etc/os-release").write_text('ID=debian\nVERSION_ID="13"\n')
+    assert probe_packages(broken) == {"absent": "dpkg-query: program not found"}
+    assert probe_units(broken) == {"absent": "systemctl: program not found"}
+    host = probe_host(node, broken)
+    assert (host["os"]["version_id"], host["interfaces"]) == ("13", {})
+    assert (probe_owners(node), probe_settings(node)) == ({}, {})
+
+
+def test_settings_are_the_live_values_of_what_our_file_declares(node: Node) -> None:
+    file = node.real("/etc/sysctl.d/90-paranal.conf")
+    file.parent.mkdir(parents=True)
+    file.write_text("# comment = 1\n-net.ipv4.ip_forward = 0\n-net.ipv4.gone = 1\n")
+    live = node.real("/proc/sys/net/ipv4/ip_forward")
+    live.parent.mkdir(parents=True)
+    live.write_text("1\n")
+    assert probe_settings(node) == {"net.ipv4.ip_forward": "1"}
+
+
+# --- who runs -----------------------------------------------------------------------------------
+
+
+def test_a_run_is_alive_while_its_process_is_and_dead_afterwards() -> None:
+    mine = f"host-with-dashes-{os.getpid()}-{action.started(os.getpid())}"
+    assert action.alive(mine)
+    assert not action.alive(f"host-{os.getpid()}-1")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert not action.alive(f"host-{child.pid}-1")
+
+
+def test_the_commit_is_the_repository_s() -> None:
+    revision = action.revision()
+    assert len(revision["commit"]) in (0, 40)
+    assert isinstance(revision["dirty"], bool)
