@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.template import trust_as_template
+from jinja2 import TemplateError
 
 from paranal.agreement.connections import (
     Connection,
@@ -21,6 +20,7 @@ from paranal.agreement.connections import (
     to_swanctl,
 )
 from paranal.messages import Refusal
+from paranal.rendering import render
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 TEMPLATE = "swanctl/connection.conf.j2"
@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         session = variables.get("node_session") or {}
         try:
-            declared = self._declared(session["view"], variables)
+            declared = self._declared(session["view"])
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
         believed = not any(one.get("changed") for one in self._task.args.get("after") or [])
@@ -59,34 +59,23 @@ class ActionModule(ActionBase):
             answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
         return {**result, **answer}
 
-    def _declared(self, view: Mapping[str, Any], variables: dict[str, Any]) -> list[dict[str, Any]]:
+    def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:
         published = Path(self._task.args["published"])
         anchors = {peer["code"]: anchor(published, peer["code"]) for peer in view["peers"]}
         peers = {peer["code"]: peer for peer in view["peers"]}
         return [
-            {"connection": one, "text": self._render(one, peers[one["peer"]], variables)}
+            {"connection": one, "text": text(one, peers[one["peer"]])}
             for one in connections(view, anchors)
         ]
 
-    def _render(
-        self, connection: Connection, peer: Mapping[str, Any], variables: dict[str, Any]
-    ) -> str:
-        """Render one connection's section, with the comment that explains it."""
-        scope = {
-            **variables,
-            "connection": connection,
-            "peer": peer,
-            "section": to_swanctl(connection),
-        }
-        templar = self._templar.copy_with_new_env(
-            searchpath=[str(TEMPLATES)], available_variables=scope
-        )
-        text = trust_as_template((TEMPLATES / TEMPLATE).read_text(encoding="utf-8"))
-        try:
-            return str(templar.template(text, overrides={"trim_blocks": True}))
-        except AnsibleError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise Refusal("PAR-0306", template=f"templates/{TEMPLATE}", reason=reason) from error
+
+def text(connection: Connection, peer: Mapping[str, Any]) -> str:
+    """Return one connection's section of the swanctl file, with the comment that explains it."""
+    values = {"connection": connection, "peer": peer, "section": to_swanctl(connection)}
+    try:
+        return render(TEMPLATES, TEMPLATE, values)
+    except TemplateError as error:
+        raise Refusal("PAR-0306", template=f"templates/{TEMPLATE}", reason=str(error)) from error
 
 
 def anchor(published: Path, code: str) -> str:

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible.template import trust_as_template
+from jinja2 import TemplateError
 
 from paranal.messages import Refusal
+from paranal.rendering import render
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 ASK_AGAIN_SECONDS = 2.0
@@ -23,7 +24,7 @@ ASK_AGAIN_SECONDS = 2.0
 class ActionModule(ActionBase):
     """The controller's half of ``nft_ruleset``."""
 
-    _VALID_ARGS = frozenset({"template", "confirm_seconds", "after", "root"})
+    _VALID_ARGS = frozenset({"template", "values", "confirm_seconds", "after", "root"})
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -33,24 +34,20 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         session = variables.get("node_session") or {}
         try:
-            text = self._render(variables)
+            text = self._render(session)
             if self._holds(session.get("probe") or {}, text):
                 return {**result, "changed": False, "drift": {"missing": [], "unexpected": []}}
             return {**result, **self._apply(text, session, variables)}
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
 
-    def _render(self, variables: dict[str, Any]) -> str:
+    def _render(self, session: dict[str, Any]) -> str:
         name = self._task.args.get("template") or "nft/firewall.nft.j2"
-        text = trust_as_template((TEMPLATES / name).read_text(encoding="utf-8"))
-        templar = self._templar.copy_with_new_env(
-            searchpath=[str(TEMPLATES)], available_variables=variables
-        )
+        values = {"view": session["view"], **(self._task.args.get("values") or {})}
         try:
-            return str(templar.template(text, overrides={"trim_blocks": True}))
-        except AnsibleError as error:
-            reason = str(error.__cause__ or error).strip().splitlines()[0]
-            raise Refusal("PAR-0306", template=f"templates/{name}", reason=reason) from error
+            return render(TEMPLATES, name, values)
+        except TemplateError as error:
+            raise Refusal("PAR-0306", template=f"templates/{name}", reason=str(error)) from error
 
     def _holds(self, probe: dict[str, Any], text: str) -> bool:
         if any(earlier.get("changed") for earlier in self._task.args.get("after") or []):

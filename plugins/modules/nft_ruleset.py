@@ -19,6 +19,9 @@ options:
     description: Path of the template below the repository's C(templates/).
     type: str
     default: nft/firewall.nft.j2
+  values:
+    description: What the template needs beside the member's view (C(view)).
+    type: dict
   confirm_seconds:
     description: How long the new rules run unconfirmed.
     type: int
@@ -51,6 +54,7 @@ attributes:
 EXAMPLES = r"""
 - name: configure | Apply the firewall
   nft_ruleset:
+    values: {management_sources: ["fe80::/10"], services: [], log_rate: 10/minute, tunnel_mss: 1160}
     confirm_seconds: "{{ firewall_confirm_seconds }}"
 """
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import load, member_view
+from paranal.agreement import Agreement, load, member_view
 from paranal.status.line_check import check, keep, to_check
 from paranal.tunnels.charon import CharonError
 
 REPOSITORY = Path(__file__).parents[3]
 
 
+@cache
+def document(name: str) -> Agreement:
+    return load(REPOSITORY / "agreement" / f"{name}.yml")
+
+
 def view(code: str) -> dict[str, Any]:
-    return member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), code)
+    return member_view(document("pacific-alliance"), code)
 
 
 class Line:

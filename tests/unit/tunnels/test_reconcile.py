@@ -6,12 +6,13 @@ import copy
 import json
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import load, member_view
+from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import connections, to_swanctl
 from paranal.messages import Refusal
 from paranal.tunnels import reconcile as subject
@@ -21,6 +22,13 @@ from paranal.tunnels.reconcile import Result, ask_again, preview, reconcile, set
 from paranal.tunnels.record import Declared, Paths, read_record
 
 REPOSITORY = Path(__file__).parents[3]
+
+
+@cache
+def document(name: str) -> Agreement:
+    return load(REPOSITORY / "agreement" / f"{name}.yml")
+
+
 ANCHORS = {code: code * 32 for code in ("cl", "co", "mx", "pe")}
 
 
@@ -151,7 +159,7 @@ def declare(view: dict[str, Any]) -> list[Declared]:
 
 
 def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
-    return member_view(load(REPOSITORY / "agreement" / f"{agreement}.yml"), code)
+    return member_view(document(agreement), code)
 
 
 def apply(charon: FakeCharon, declared: list[Declared], paths: Paths) -> Result:

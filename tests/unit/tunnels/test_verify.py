@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import load, member_view
+from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import Connection, connections
 from paranal.tunnels.charon import ChildSa, IkeSa
 from paranal.tunnels.verify import problems, report
 
 REPOSITORY = Path(__file__).parents[3]
+
+
+@cache
+def document(name: str) -> Agreement:
+    return load(REPOSITORY / "agreement" / f"{name}.yml")
+
+
 USERSPACE = ("random", "openssl", "kernel-libipsec", "kernel-netlink")
 
 
 @pytest.fixture
 def declared() -> list[Connection]:
-    view = member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), "pe")
+    view = member_view(document("pacific-alliance"), "pe")
     return connections(view, {code: code for code in ("cl", "co", "mx")})
 
 
