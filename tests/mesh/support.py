@@ -148,11 +148,14 @@ class Capture:
         """End tcpdump and wait until everything it saw has been read."""
         if self._process.poll() is None:
             self._lab.exec(WAN, "kill", "-INT", self._pid, check=False)
-        self._process.wait(READY_SECONDS)
         self._reader.join(READY_SECONDS)
+        with self._process:  # waits for it and closes the pipes
+            pass
 
     def _read(self) -> None:
-        self.seen.extend(line.strip() for line in iter(self._output.readline, ""))
+        for line in iter(self._output.readline, ""):
+            if line.strip():
+                self.seen.append(line.strip())
 
 
 @contextmanager

@@ -1,0 +1,101 @@
+"""What an observer on the wide area sees: ESP in UDP, and never an address of the inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from paranal.agreement import Agreement
+from paranal.lab import names, people
+from paranal.lab.lab import Lab
+from tests.mesh.support import (
+    Capture,
+    ask_from_border,
+    capture,
+    esp_flows,
+    eventually,
+    on_node,
+    sas_with,
+)
+
+HEALED_SECONDS = 60
+
+
+def _spis(node: Host, peer: str) -> dict[str, str]:
+    """Return the inbound SPI of each CHILD_SA with a peer, eight hexadecimal digits."""
+    return {
+        child["name"]: child["spi-in"]
+        for sa in sas_with(node, peer)
+        for child in sa["child-sas"].values()
+    }
+
+
+@pytest.mark.req("R6", "D4")
+def test_a_query_crosses_the_wide_area_as_esp_of_the_two_tunnels(
+    lab: Lab, agreement: Agreement, nodes: dict[str, Host]
+) -> None:
+    with capture(lab, "udp port 4500") as seen:
+        answer = ask_from_border(lab, "pe", ["co"], people.DEMO_WANTED_MRZ)
+    assert answer["outcome"] == "ALERT"
+    pe, co = (agreement.members[code]["wan_address"] for code in ("pe", "co"))
+    flows = esp_flows(seen.seen)
+    # The observer sees the very SAs that the two ends hold, each with the SPI its receiver chose.
+    assert (pe, co, _spis(nodes["co"], "pe")["operational"]) in flows
+    assert (co, pe, _spis(nodes["pe"], "co")["operational"]) in flows
+    assert (pe, co, _spis(nodes["co"], "pe")["strategic"]) not in flows
+
+
+@pytest.mark.req("R6")
+def test_nothing_but_key_exchange_and_esp_crosses_the_wide_area(lab: Lab) -> None:
+    with capture(lab, "not (udp port 500 or udp port 4500 or arp or icmp6)") as seen:
+        assert ask_from_border(lab, "pe", ["co", "mx"], people.DEMO_CLEAN_MRZ)["outcome"] == "OK"
+    assert seen.seen == []
+
+
+@pytest.fixture
+def without_charon(nodes: dict[str, Host]) -> Iterator[None]:
+    """Peru's key exchange daemon is stopped; afterwards its tunnels are back, as they heal alone."""
+    pe = nodes["pe"]
+    pe.check_output("systemctl stop strongswan.service")
+    yield
+    pe.check_output("systemctl start strongswan.service")
+    healed = eventually(lambda: pe.run("paranal tunnels verify").rc == 0 and _up(pe), HEALED_SECONDS)
+    assert healed, pe.check_output("paranal tunnels show")
+
+
+def _up(node: Host) -> bool:
+    return {"co", "mx"} <= {
+        sa["remote-id"].split(".")[1] for sa in on_node(node, "sas") if len(sa["child-sas"]) == 2
+    }
+
+
+@pytest.mark.req("R6", "B3", "B6")
+@pytest.mark.usefixtures("without_charon")
+def test_with_the_tunnel_down_a_query_is_unavailable_at_once_and_nothing_leaves_in_clear(
+    lab: Lab, agreement: Agreement, watch: Capture
+) -> None:
+    with capture(lab, "tcp or net 10.0.0.0/8") as seen:
+        answer = ask_from_border(lab, "pe", ["co", "mx"], people.DEMO_WANTED_MRZ)
+        lines: dict[str, Any] = answer["answers"]
+        assert {line["answer"] for line in lines.values()} == {"UNAVAILABLE"}
+        assert max(line["elapsed_ms"] for line in lines.values()) < 1000
+        assert answer["outcome"] == "INCOMPLETE"
+        assert seen.seen == []
+        # The control: the same capture, at the same moment, sees one packet in clear.
+        co, pe = (agreement.members[code]["addresses"]["operational"] for code in ("co", "pe"))
+        assert watch.plant(names.wan_link("pe"), co, pe)
+        assert eventually(lambda: len(seen.seen) > 0, 5), "the capture is blind"
+
+
+@pytest.mark.req("R6", "B3")
+def test_a_packet_in_clear_that_arrives_is_dropped_and_counted(
+    nodes: dict[str, Host], agreement: Agreement, watch: Capture
+) -> None:
+    command = "nft list counter inet paranal clear_in"
+    before = nodes["pe"].check_output(command)
+    co, pe = (agreement.members[code]["addresses"]["operational"] for code in ("co", "pe"))
+    assert watch.plant(names.wan_link("pe"), co, pe)
+    assert eventually(lambda: nodes["pe"].check_output(command) != before, 5)
