@@ -23,7 +23,7 @@ from paranal.pki.authority import CertificateAuthority
 from paranal.pki.storage import read_passphrase
 
 POST = "post-1"
-SOURCE = "synthetic"
+SOURCE = "national"
 _PACKAGE = "/var/tmp/paranal.deb"  # noqa: S108 - inside a container that only the lab enters
 _AT_ONCE = 4
 
