@@ -59,13 +59,16 @@ REACHES = {
 """What a try of the peer's service came to -> the message and the side."""
 
 FAILED = {
-    "TIMEOUT": ("PAR-0638", Side.THEIRS),
-    "UNAVAILABLE": ("PAR-0639", Side.THEIRS),
-    "NOT_AUTHORISED": ("PAR-0641", Side.PAIR),
+    "asks": {
+        "TIMEOUT": ("PAR-0638", Side.THEIRS),
+        "UNAVAILABLE": ("PAR-0639", Side.THEIRS),
+        "NOT_AUTHORISED": ("PAR-0641", Side.PAIR),
+    },
+    "answers": {"UNAVAILABLE": ("PAR-0643", Side.OURS)},
 }
-"""How our last question ended -> the message and the side, once our half and the tunnel are good.
+"""Way -> how its last question ended -> the message and the side, where all before it is good.
 
-``REFUSED`` is missing on purpose: a refused question proves that the other end works.
+``REFUSED`` is missing on purpose: a refused question proves that the answering end works.
 """
 
 Check = Callable[[Facts, Direction], Iterator[Reason]]
@@ -224,24 +227,24 @@ def reached(facts: Facts, direction: Direction) -> Iterator[Reason]:
 
 
 def exchange(facts: Facts, direction: Direction) -> Iterator[Reason]:
-    """What do our own past questions prove (a direction in which we answer needs no such proof)?
+    """What does the log prove? Where we ask, a good question of late; where we answer, no failure.
 
-    A probe that was answered is later than any of them and settles it.
+    A try that was answered is later than any question and settles it. A peer that does not ask us
+    is no fault.
     """
-    if direction.way == "answers" or direction.service not in SERVED_BY:
+    if direction.service not in SERVED_BY or _down(facts, direction):
         return
-    if _down(facts, direction):
-        return
-    if (direction.peer["code"], direction.service) in facts.reached:
+    if direction.way == "asks" and (direction.peer["code"], direction.service) in facts.reached:
         return
     if isinstance(facts.exchange, Unseen):
         yield unread(facts.exchange)
         return
     last = facts.exchange.get(direction.flow, Exchange(None))
-    if last.outcome in FAILED and last.last_at and facts.now - last.last_at <= STILL_FAILING:
-        code, side = FAILED[last.outcome]
+    failed = FAILED[direction.way].get(last.outcome or "")
+    if failed and last.last_at and facts.now - last.last_at <= STILL_FAILING:
+        code, side = failed
         yield Reason(code, side, {**_named(facts, direction), "at": _minute(last.last_at)})
-    elif not (last.last_good and facts.now - last.last_good <= FRESH):
+    elif direction.way == "asks" and not _is_fresh(facts, last):
         yield doubt("PAR-0637", _named(facts, direction))
 
 
@@ -278,6 +281,10 @@ def _down(facts: Facts, direction: Direction) -> bool:
     if isinstance(found, Unseen):
         return False
     return not found or direction.channel not in found.installed()
+
+
+def _is_fresh(facts: Facts, last: Exchange) -> bool:
+    return last.last_good is not None and facts.now - last.last_good <= FRESH
 
 
 def _running(found: Charon | Unseen) -> bool:

@@ -381,7 +381,25 @@ def test_our_last_question_proves_or_breaks_what_we_ask(
 ) -> None:
     status = direction(replace(healthy, exchange={ASKS: last}), ASKS)
     assert codes(status) == ([code] if code else [])
-    assert direction(replace(healthy, exchange={ANSWERS: last}), ANSWERS).state is State.GOOD
+
+
+@pytest.mark.parametrize(
+    ("last", "code"),
+    [
+        (Exchange(NOW, NOW, "UNAVAILABLE"), "PAR-0643"),
+        (Exchange(None, NOW - timedelta(hours=1), "UNAVAILABLE"), None),
+        (Exchange(None, NOW, "NOT_AUTHORISED"), None),
+        (Exchange(None, NOW, "REFUSED"), None),
+        (Exchange(NOW - timedelta(days=9), NOW - timedelta(days=9), "GOOD"), None),
+        (Exchange(None), None),
+    ],
+)
+def test_where_we_answer_only_our_own_failure_is_a_fault(
+    healthy: Facts, last: Exchange, code: str | None
+) -> None:
+    status = direction(replace(healthy, exchange={ANSWERS: last}), ANSWERS)
+    assert codes(status) == ([code] if code else [])
+    assert status.side is (Side.OURS if code else Side.NONE)
 
 
 def test_a_peers_expired_crl_is_theirs_to_publish(healthy: Facts) -> None:
@@ -454,10 +472,10 @@ def test_every_combination_is_judged_and_none_is_good_that_was_not_seen_whole(
         changes = dict(zip(options, values, strict=True))
         (only,) = diagnose(replace(healthy, **changes))
         for flow, status in zip((ASKS, ANSWERS), only.directions, strict=True):
-            needed = {*HALF, "exchange"} if flow == ASKS else set(HALF)
-            whole = all(changes[field] is options[field][0] for field in needed & set(changes))
-            if flow == ASKS and changes["reached"]:
-                whole = False
+            whole = all(changes[field] is options[field][0] for field in HALF)
+            whole = whole and not isinstance(changes["exchange"], Unseen)
+            if flow == ASKS:
+                whole = whole and changes["exchange"] is healthy.exchange and not changes["reached"]
             assert (status.state is State.GOOD) == whole, changes
             assert (status.side is Side.NONE) == whole
             for reason in status.reasons:
