@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class ActionModule(ActionBase):
         session = variables.get("node_session") or {}
         try:
             text = self._render(session)
-            if self._holds(session.get("probe") or {}, text):
+            if holds(session.get("probe") or {}, text, self._task.args.get("after") or []):
                 return {**result, "changed": False, "drift": {"missing": [], "unexpected": []}}
             return {**result, **self._apply(text, session, variables)}
         except Refusal as refusal:
@@ -48,12 +49,6 @@ class ActionModule(ActionBase):
             return render(TEMPLATES, name, values)
         except TemplateError as error:
             raise Refusal("PAR-0306", template=f"templates/{name}", reason=str(error)) from error
-
-    def _holds(self, probe: dict[str, Any], text: str) -> bool:
-        if any(earlier.get("changed") for earlier in self._task.args.get("after") or []):
-            return False
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return bool(probe.get("firewall", {}).get("text") == digest)
 
     def _apply(
         self, text: str, session: dict[str, Any], variables: dict[str, Any]
@@ -104,3 +99,11 @@ class ActionModule(ActionBase):
         elif answer.get("unreachable"):
             raise AnsibleConnectionFailure(str(answer.get("msg")))
         return answer
+
+
+def holds(probe: Mapping[str, Any], text: str, after: list[Mapping[str, Any]]) -> bool:
+    """Say whether exactly this surely runs: probed in this run, and nothing changed since."""
+    if any(earlier.get("changed") for earlier in after):
+        return False
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return bool(probe.get("firewall", {}).get("text") == digest)

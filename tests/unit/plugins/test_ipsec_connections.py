@@ -1,0 +1,96 @@
+"""The controller derives and compares; the node is asked only where the probe cannot prove."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paranal.agreement import load, member_view
+from paranal.agreement.connections import connections
+from paranal.messages import Refusal
+from plugins.action.ipsec_connections import anchor, holds, text
+from plugins.module_utils.paranal_node import Node, Refused
+from plugins.module_utils.paranal_vici import data_planes, probe_tunnels
+from plugins.modules.ipsec_connections import untouched
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def declared() -> list[dict[str, Any]]:
+    view = member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), "pe")
+    peers = {peer["code"]: peer for peer in view["peers"]}
+    return [
+        {"connection": one, "text": text(one, peers[one["peer"]])}
+        for one in connections(view, {code: code for code in peers})
+    ]
+
+
+def probe(declared: list[dict[str, Any]], *, clean: bool = True) -> dict[str, Any]:
+    texts = {
+        entry["connection"]["name"]: hashlib.sha256(entry["text"].encode()).hexdigest()
+        for entry in declared
+    }
+    return {"tunnels": {"texts": texts, "clean": clean}}
+
+
+def test_a_proved_node_is_not_asked_again(declared: list[dict[str, Any]]) -> None:
+    assert holds(probe(declared), declared)
+
+
+def test_a_node_that_is_not_proved_is_asked(declared: list[dict[str, Any]]) -> None:
+    fewer, spoken = probe(declared[1:]), copy.deepcopy(declared)
+    spoken[0]["text"] += "# a new number\n"
+    assert not holds(fewer, declared)
+    assert not holds(probe(declared), spoken)
+    assert not holds(probe(declared, clean=False), declared)
+    assert not holds({}, declared)
+    assert not holds({"tunnels": {"absent": "paranal.deb is not installed yet"}}, declared)
+
+
+def test_a_node_without_charon_would_get_everything(declared: list[dict[str, Any]]) -> None:
+    planned = untouched(declared)
+    assert planned["changed"]
+    assert {step["action"] for step in planned["steps"]} == {"add"}
+    assert all(entry["text"] in planned["diff"]["after"] for entry in declared)
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_missing_or_broken_root_is_refused_with_its_place(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    (tmp_path / "ca").mkdir()
+    if content is not None:
+        (tmp_path / "ca" / "co-root.pem").write_bytes(content)
+    with pytest.raises(Refusal, match=r"PAR-0705: .*ca/co-root\.pem"):
+        anchor(tmp_path, "co")
+
+
+@pytest.mark.parametrize(
+    ("there", "planes"),
+    [
+        ([], []),
+        (["dev/net/tun"], ["userspace"]),
+        (["dev/net/tun", "proc/modules"], ["kernel", "userspace"]),
+    ],
+)
+def test_the_data_planes_a_node_offers(tmp_path: Path, there: list[str], planes: list[str]) -> None:
+    for path in there:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("esp4 32768 0 - Live 0x0\n")
+    assert data_planes(Node(tmp_path)) == planes
+
+
+def test_the_probe_of_a_node_without_charon_fails_nothing(tmp_path: Path) -> None:
+    found = probe_tunnels(Node(tmp_path))
+    assert found["planes"] == []
+    assert "charon" in found["absent"]
+
+
+def test_the_modules_refusals_are_in_the_catalogue() -> None:
+    for code in ("PAR-0704", "PAR-0707"):
+        assert code in str(Refusal(code, reason=str(Refused(code))))

@@ -1,0 +1,234 @@
+"""Drift is what a hand changed, never what the kernel counts; and the way back is armed first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plugins.action.nft_ruleset import holds as proven
+from plugins.module_utils.paranal_nft import (
+    FILE,
+    Firewall,
+    canonical,
+    digest,
+    probe_firewall,
+)
+from plugins.module_utils.paranal_node import Node, Outcome, Refused, read_json, run_command
+from plugins.modules.nft_ruleset import apply, difference
+
+RULES = "table inet paranal { }\n"
+
+
+def listing(*objects: dict[str, Any]) -> str:
+    return json.dumps({"nftables": [{"metainfo": {"version": "1.1.3"}}, *objects]})
+
+
+def rule(handle: int, packets: int, port: int = 7443) -> dict[str, Any]:
+    match = {"match": {"op": "==", "left": "tcp dport", "right": port}}
+    counter = {"counter": {"packets": packets, "bytes": packets * 60}}
+    place = {"family": "inet", "table": "paranal", "chain": "input", "handle": handle}
+    return {"rule": {**place, "expr": [match, counter, {"accept": None}]}}
+
+
+def table(**extra: object) -> dict[str, Any]:
+    return {"table": {"family": "inet", "name": "paranal", "handle": 3, **extra}}
+
+
+class FakeNode:
+    """nft and systemd as two words: what runs, and what is armed."""
+
+    def __init__(self, live: str | None, scratch: str) -> None:
+        self.live, self.scratch = live, scratch
+        self.calls: list[str] = []
+        self.fail: tuple[str, ...] = ()
+
+    def __call__(self, argv: Sequence[str], seconds: float) -> Outcome:
+        call = " ".join(argv)
+        if any(word in call for word in self.fail):
+            return Outcome(1, "", "line 7: syntax error")
+        if call.startswith("nft --json list"):
+            return Outcome(0, self.live, "") if self.live else Outcome(1, "", "No such file")
+        if call.startswith("unshare"):
+            return Outcome(0, self.scratch, "")
+        if "--check" not in call:
+            self.calls.append(call.split("/")[0].strip())
+        if call.startswith("nft --file"):
+            self.live = self.scratch
+        return Outcome(0, "", "")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    found = Node(tmp_path)
+    found.prepare()
+    return found
+
+
+def firewall(node: Node, run: FakeNode, tmp_path: Path) -> Firewall:
+    return Firewall(node, run, tmp_path)
+
+
+GOOD = listing(table(), rule(4, 10))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        listing(table(), rule(9, 10)),
+        listing(table(), rule(4, 99999)),
+        GOOD.replace('"version": "1.1.3"', '"version": "1.1.4"'),
+    ],
+)
+def test_handles_and_counts_are_no_drift(same: str) -> None:
+    assert canonical(same) == canonical(GOOD)
+
+
+@pytest.mark.req("R6")
+@pytest.mark.parametrize(
+    "other",
+    [
+        listing(table(), rule(4, 10, port=22)),
+        listing(table(), rule(4, 10), rule(5, 0, port=22)),
+        listing(table()),
+        listing(table(flags=["dormant"]), rule(4, 10)),
+        listing(table(), rule(4, 10), {"chain": {"name": "input", "policy": "accept"}}),
+    ],
+)
+def test_a_rule_changed_added_or_deleted_is_drift(other: str) -> None:
+    assert canonical(other) != canonical(GOOD)
+    drift = difference(canonical(other), canonical(GOOD))
+    assert drift["missing"] or drift["unexpected"]
+
+
+def test_the_order_of_rules_counts_and_the_order_of_a_set_does_not() -> None:
+    first, second = rule(1, 0), rule(2, 0, port=22)
+    assert canonical(listing(first, second)) != canonical(listing(second, first))
+    one, two = ({"set": {"name": "s", "elem": elem}} for elem in (["a", "b"], ["b", "a"]))
+    assert canonical(listing(one)) == canonical(listing(two))
+
+
+def test_what_a_dynamic_set_learned_is_no_drift_and_what_a_plain_one_holds_is() -> None:
+    def with_set(flags: list[str], elem: list[str]) -> str:
+        return listing({"set": {"name": "s", "flags": flags, "elem": elem}})
+
+    assert canonical(with_set(["dynamic"], ["x"])) == canonical(with_set(["dynamic"], []))
+    assert canonical(with_set(["interval"], ["x"])) != canonical(with_set(["interval"], ["y"]))
+
+
+def params(text: str = RULES) -> dict[str, Any]:
+    return {"text": text, "confirm_seconds": 30}
+
+
+def test_the_way_back_is_armed_before_anything_is_loaded(node: Node, tmp_path: Path) -> None:
+    run = FakeNode(None, GOOD)
+    result = apply(firewall(node, run, tmp_path), params(), check=False)
+    assert result["changed"]
+    assert result["unconfirmed"]
+    armed = next(i for i, call in enumerate(run.calls) if call.startswith("systemd-run"))
+    loaded = next(i for i, call in enumerate(run.calls) if call.startswith("nft --file"))
+    assert armed < loaded
+    assert "nft delete table inet paranal" in run.calls[armed]
+    assert not node.real(FILE).exists(), "the next boot has the old rules until they are confirmed"
+
+
+def test_with_rules_from_before_the_way_back_leads_to_them(node: Node, tmp_path: Path) -> None:
+    node.real(FILE).parent.mkdir(parents=True)
+    node.real(FILE).write_text("old")
+    run = FakeNode(listing(table()), GOOD)
+    apply(firewall(node, run, tmp_path), params(), check=False)
+    armed = next(call for call in run.calls if call.startswith("systemd-run"))
+    assert armed.endswith("nft --file")
+    assert node.real(FILE).read_text() == "old"
+
+
+def test_a_confirmed_load_is_the_next_boots_and_disarms(node: Node, tmp_path: Path) -> None:
+    run = FakeNode(None, GOOD)
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+    ours.confirm(RULES)
+    assert node.real(FILE).read_text() == RULES
+    assert run.calls[-1] == "systemctl stop paranal-firewall-rollback.timer"
+    assert read_json(ours.record) == {"text": digest(RULES), "live": canonical(GOOD).digest}
+    again = apply(ours, params(), check=False)
+    assert not again["changed"]
+    assert not again["unconfirmed"]
+
+
+def test_rules_that_went_back_cannot_be_confirmed(node: Node, tmp_path: Path) -> None:
+    run = FakeNode(None, GOOD)
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+    run.live = listing(table())
+    with pytest.raises(Refused, match="PAR-0713"):
+        ours.confirm(RULES)
+    assert not node.real(FILE).exists()
+
+
+@pytest.mark.parametrize(
+    ("fail", "code"), [("--check", "0711"), ("unshare", "0711"), ("systemd-run", "0712")]
+)
+def test_a_refusal_leaves_everything(node: Node, tmp_path: Path, fail: str, code: str) -> None:
+    run = FakeNode(listing(table()), GOOD)
+    run.fail = (fail,)
+    with pytest.raises(Refused, match=f"PAR-{code}"):
+        apply(firewall(node, run, tmp_path), params(), check=False)
+    assert not [call for call in run.calls if call.startswith("nft --file")]
+
+
+def test_check_mode_compares_and_loads_nothing(node: Node, tmp_path: Path) -> None:
+    run = FakeNode(listing(table()), GOOD)
+    result = apply(firewall(node, run, tmp_path), params(), check=True)
+    assert result["changed"]
+    assert not result["unconfirmed"]
+    assert run.calls == []
+    assert {entry["before_header"] for entry in result["diff"]} == {
+        FILE,
+        "nft list table inet paranal",
+    }
+
+
+def test_the_probe_believes_only_what_it_can_prove(node: Node, tmp_path: Path) -> None:
+    run = FakeNode(None, GOOD)
+    assert probe_firewall(node, run) == {"text": ""}
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+    ours.confirm(RULES)
+    assert probe_firewall(node, run) == {"text": digest(RULES)}
+    run.live = listing(table(), rule(4, 10), rule(5, 0, port=22))
+    assert probe_firewall(node, run) == {"text": ""}
+    run.live = GOOD
+    node.real(FILE).write_text(RULES + "# edited\n")
+    assert probe_firewall(node, run) == {"text": ""}
+
+
+@pytest.mark.parametrize(
+    ("probed", "after", "holds"),
+    [
+        (digest(RULES), [], True),
+        (digest(RULES), [{"changed": False}], True),
+        (digest(RULES), [{"changed": True}], False),
+        ("", [], False),
+        (digest("other"), [], False),
+    ],
+)
+def test_no_module_runs_only_when_the_probe_proves_it(
+    probed: str, after: list[dict[str, bool]], holds: bool
+) -> None:
+    assert proven({"firewall": {"text": probed}}, RULES, after) is holds
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
+def test_real_nft_refuses_nonsense_and_lists_what_it_loads(node: Node, tmp_path: Path) -> None:
+    ours = Firewall(node, run_command, tmp_path)
+    with pytest.raises(Refused, match="PAR-0711"):
+        ours.declared("table inet paranal { chain x { nonsense } }\n")
+    chain = "table inet paranal {{\n chain x {{\n tcp dport {} counter accept\n }}\n}}\n"
+    one, two, other = (ours.declared(chain.format(port)) for port in ("22", "ssh", "23"))
+    assert one == two
+    assert one != other
