@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
         return answer
 
 
-def holds(probe: Mapping[str, Any], text: str, after: list[Mapping[str, Any]]) -> bool:
+def holds(probe: Mapping[str, Any], text: str, after: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether exactly this surely runs: probed in this run, and nothing changed since."""
     if any(earlier.get("changed") for earlier in after):
         return False
