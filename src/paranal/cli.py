@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from importlib import import_module
+from typing import Any
 
 from paranal import __version__
 from paranal.messages import Refusal
@@ -37,16 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     0 done, 2 wrong usage, 3 refused or failed, 130 interrupted; a command may add its own.
     """
     argv = sys.argv[1:] if argv is None else argv
-    parser = argparse.ArgumentParser(prog="paranal", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"paranal {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for word, (module, summary) in COMMANDS.items():
-        command = commands.add_parser(word, help=summary, description=summary)
-        if argv and argv[0] == word:
-            import_module(module).configure(command)
-    args = parser.parse_args(argv)
+    args = argparse.Namespace()
     try:
-        status: int = import_module(COMMANDS[args.command][0]).run(args)
+        args = _parser(argv).parse_args(argv)
+        status: int = _module(args.command).run(args)
     except Refusal as refusal:
         if getattr(args, "json", None) is True:
             sys.stdout.write(json.dumps({"refusal": refusal.as_dict()}, ensure_ascii=False) + "\n")
@@ -56,6 +51,26 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("paranal: interrumpido | interrupted\n")
         return 130
     return status
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """Return the parser; of the words, only the one that is called is loaded."""
+    parser = argparse.ArgumentParser(prog="paranal", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"paranal {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for word, (_, summary) in COMMANDS.items():
+        command = commands.add_parser(word, help=summary, description=summary)
+        if argv and argv[0] == word:
+            _module(word).configure(command)
+    return parser
+
+
+def _module(word: str) -> Any:  # noqa: ANN401 - a module with configure and run
+    """Return a word's module; a node holds the package without the lab, a post without the rest."""
+    try:
+        return import_module(COMMANDS[word][0])
+    except ModuleNotFoundError as missing:
+        raise Refusal("PAR-0001", word=word, module=missing.name) from missing
 
 
 if __name__ == "__main__":
