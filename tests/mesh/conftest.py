@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -84,7 +83,7 @@ def watch(lab: Lab, agreement: Agreement) -> Iterator[Capture]:
 
 @pytest.fixture(autouse=True)
 def no_clear_text(request: pytest.FixtureRequest) -> Iterator[None]:
-    """End the run at the first test during which an inner address crossed the wide area in clear."""
+    """End the run at the first test during which an inner address was seen in clear."""
     if "lab" not in request.fixturenames:
         yield
         return
@@ -105,9 +104,9 @@ def _plant(watching: Capture, agreement: Agreement) -> bool:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """At the first failure keep journals, SAs, rules and facts, before anything is put right."""
-    report: Any = yield
+    report = yield
     if report.failed and "lab" in getattr(item, "fixturenames", ()) and not ARTEFACTS.exists():
         evidence.collect(Lab(LAB), ARTEFACTS)
         report.sections.append(("evidence", str(ARTEFACTS.relative_to(ROOT))))

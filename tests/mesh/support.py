@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,35 @@ from paranal.lab.names import WAN, border
 
 SCRIPTS = Path(__file__).parent / "on_node"
 READY_SECONDS = 10.0
+SSH_SECONDS = 10.0
 Answer = dict[str, Any]
 
 
-class PinnedBackend(ParamikoBackend):
+def ssh(lab: Lab, member: str, pinned: str) -> paramiko.SSHClient:
+    """Log in to a node as its operators do, when it shows the host key pinned for ``pinned``.
+
+    Raises ``paramiko.SSHException`` for any other key.
+    """
+    address = lab.facts()["members"][member]["ssh_host"]
+    client = paramiko.SSHClient()
+    client.load_host_keys(str(lab.home.known_hosts))
+    client.set_missing_host_key_policy(paramiko.RejectPolicy())
+    with ExitStack() as otherwise:
+        way = otherwise.enter_context(socket.create_connection((address, 22), SSH_SECONDS))
+        otherwise.callback(client.close)
+        client.connect(
+            pinned,  # the name that its key stands under; the way there is the socket
+            username=ACCOUNT,
+            key_filename=str(lab.home.key),
+            sock=way,
+            look_for_keys=False,
+            allow_agent=False,
+        )
+        otherwise.pop_all()
+    return client
+
+
+class PinnedBackend(ParamikoBackend):  # type: ignore[misc] # testinfra ships no types
     """testinfra's paramiko backend with the host key pinned.
 
     The one it has only warns of an unknown host key, reads no known_hosts file, and cannot look a
@@ -41,19 +66,7 @@ class PinnedBackend(ParamikoBackend):
 
     @functools.cached_property
     def client(self) -> paramiko.SSHClient:
-        address = self._lab.facts()["members"][self._member]["ssh_host"]
-        client = paramiko.SSHClient()
-        client.load_host_keys(str(self._lab.home.known_hosts))
-        client.set_missing_host_key_policy(paramiko.RejectPolicy())
-        client.connect(
-            self._member,  # the name its key stands under; the way there is the socket
-            username=ACCOUNT,
-            key_filename=str(self._lab.home.key),
-            sock=socket.create_connection((address, 22), timeout=self.timeout),
-            look_for_keys=False,
-            allow_agent=False,
-        )
-        return client
+        return ssh(self._lab, self._member, self._member)
 
 
 def connect(lab: Lab, member: str) -> Host:
@@ -137,7 +150,7 @@ class Capture:
         return [line for line in self.seen if not any(mark in line for mark in self._planted)]
 
     def plant(self, link: str, source: str, target: str) -> bool:
-        """Send one UDP packet in clear onto a link of ``wan``; tell whether this capture sees it."""
+        """Send one packet in clear onto a link of ``wan``; tell whether this capture sees it."""
         port = 40000 + len(self._planted)
         mark = f"{source}.{port} > {target}.9:"
         self._planted.add(mark)

@@ -62,7 +62,9 @@ def without_charon(nodes: dict[str, Host]) -> Iterator[None]:
     pe.check_output("systemctl stop strongswan.service")
     yield
     pe.check_output("systemctl start strongswan.service")
-    healed = eventually(lambda: pe.run("paranal tunnels verify").rc == 0 and _up(pe), HEALED_SECONDS)
+    healed = eventually(
+        lambda: pe.run("paranal tunnels verify").rc == 0 and _up(pe), HEALED_SECONDS
+    )
     assert healed, pe.check_output("paranal tunnels show")
 
 
