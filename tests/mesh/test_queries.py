@@ -1,4 +1,4 @@
-"""A border asks, the country that owns the records answers, and the asker's country consolidates."""
+"""A border asks, the owner of the records answers, and the asker's country consolidates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ KNOWN = {"co": (WANTED, "RQ", 1), "mx": (RECORD, "ANT", 2)}
 
 
 def _promised(agreement: Agreement, direction: str) -> bool:
-    return is_open(direction_status(agreement, *direction.split(">"), "person"))
+    asker, answerer = direction.split(">")
+    return is_open(direction_status(agreement, asker, answerer, "person"))
 
 
 @pytest.mark.req("R1", "R9", "R12")
