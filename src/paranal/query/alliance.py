@@ -74,6 +74,8 @@ class Service:
                 raise Refusal("PAR-0530", direction=f"{peer.code}>{view.member.code}")
             keys = match.searchable(checked(question.person, at.date()))
             hits, loaded = await self.store.find(keys)
+            for source in match.silent(loaded, self.settings.sources):
+                journal.say("source without data", level="error", source=source)
             return match.ANSWERS[match.judge(keys, hits, loaded, self.settings.sources)]
         except Refusal as refusal:
             return refusal

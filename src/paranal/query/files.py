@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -17,19 +18,26 @@ class Watched(Generic[T]):
     ``make`` may raise: the caller sees it, and the next call tries again.
     """
 
-    def __init__(self, paths: Sequence[Path], make: Callable[[], T]) -> None:
-        """Remember what to watch; nothing is read before the first call."""
+    def __init__(
+        self, paths: Sequence[Path], make: Callable[[], T], max_age_seconds: float = float("inf")
+    ) -> None:
+        """Remember what to watch; nothing is read before the first call.
+
+        A value older than ``max_age_seconds`` is made anew although no file changed.
+        """
         self._paths = tuple(paths)
         self._make = make
+        self._max_age = max_age_seconds
+        self._made = 0.0
         self._stamp: Stamp | None = None
         self._value: T
 
     def __call__(self) -> T:
         """Return the current value."""
-        stamp = self._look()
-        if stamp != self._stamp:
+        stamp, now = self._look(), time.monotonic()
+        if stamp != self._stamp or now - self._made > self._max_age:
             self._value = self._make()
-            self._stamp = stamp
+            self._stamp, self._made = stamp, now
         return self._value
 
     def _look(self) -> Stamp:

@@ -63,22 +63,27 @@ def searchable(person: Person) -> Keys:
     return found
 
 
+def silent(loaded: Collection[str], declared: Collection[str]) -> list[str]:
+    """Return the declared sources that hold no data."""
+    return sorted(set(declared) - set(loaded))
+
+
 def judge(
     question: Keys, hits: Iterable[str], loaded: Collection[str], declared: Collection[str]
 ) -> Code:
     """Return this country's code from the kinds of the records found: RQ before ANT before OK.
 
     A hit stands whatever else is silent. OK is said only when every declared source was there to
-    be searched (else ``Refusal`` PAR-0541) and the question named a whole identity, for a missing
-    document alone does not clear a person (else ``Refusal`` PAR-0509).
+    be searched (else ``Refusal`` PAR-0541, which names none: sources are the country's own matter)
+    and the question named a whole identity, for a missing document alone does not clear a person
+    (else ``Refusal`` PAR-0509).
     """
     kinds = set(hits)
     for kind in _STRENGTH:
         if kind in kinds:
             return CODES[kind]
-    silent = sorted(set(declared) - set(loaded))
-    if silent or not declared:
-        raise Refusal("PAR-0541", sources=", ".join(silent) or "-")
+    if silent(loaded, declared) or not declared:
+        raise Refusal("PAR-0541")
     if question.identity is None:
         raise Refusal("PAR-0509")
     return CODES["OK"]

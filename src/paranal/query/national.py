@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from paranal.messages import Refusal
 from paranal.query import consolidate, gate, http, journal, match, mrz, wire
-from paranal.query.peers import Given, PeerClient
+from paranal.query.peers import PeerClient
 from paranal.query.person import Person, checked
+from paranal.query.reading import Given, silent
 from paranal.query.settings import National, View, watched_view
 from paranal.query.store import UNAVAILABLE, Entry, Store
 
@@ -136,7 +137,7 @@ def _plan(view: View, question: wire.NationalQuestion, person: Person) -> consol
 
 def _closed(view: View, code: str) -> wire.CountryAnswer:
     refusal = Refusal("PAR-0530", direction=f"{view.member.code}>{code}")
-    return _line(Given("NOT_AUTHORISED", wire.as_text(refusal)), 0.0)
+    return _line(silent("NOT_AUTHORISED", refusal), 0.0)
 
 
 def _line(given: Given, elapsed_ms: float) -> wire.CountryAnswer:

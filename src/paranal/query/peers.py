@@ -7,14 +7,11 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
-import msgspec
 
 from paranal.messages import Refusal
-from paranal.query import journal, match, wire
-from paranal.query.consolidate import Answer
+from paranal.query import journal, reading, wire
 from paranal.query.files import Watched
 from paranal.query.gate import CHANNEL, SERVICE
 from paranal.query.settings import Peer
@@ -24,12 +21,8 @@ CONNECTIONS = 16
 IDLE_SECONDS = 60.0
 """How long a connection is kept for the next question; HAProxy keeps it longer."""
 
-
-class Given(NamedTuple):
-    """What came of asking one country; ``refusal`` says why there is no code."""
-
-    answer: Answer
-    refusal: wire.RefusalText | None = None
+RENEWED_SECONDS = 600.0
+"""How long connections serve at most: a certificate or list that expires meanwhile is noticed."""
 
 
 def tls_context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:
@@ -56,20 +49,32 @@ class PeerClient:
         self._local = local
         self._users: dict[httpx.AsyncClient, int] = {}
         files = (credentials, trust / f"{code}-ca.pem", trust / f"{code}.crl")
-        self._client = Watched(files, lambda: self._connect(tls_context(*files)))
+        self._client = Watched(files, lambda: self._connect(tls_context(*files)), RENEWED_SECONDS)
 
     async def ask(
         self, peer: Peer, port: int, question: wire.PeerQuestion, deadline_seconds: float
-    ) -> Given:
+    ) -> reading.Given:
         """Return what the peer answers within the deadline; it never raises and never guesses."""
         url = f"https://{peer.addresses[CHANNEL]}:{port}{PATH}"
         try:
             async with asyncio.timeout(deadline_seconds):
-                return await self._ask(url, peer.ask_names[CHANNEL], question)
+                given = await self._ask(url, peer.ask_names[CHANNEL], question)
         except (TimeoutError, httpx.TimeoutException):
-            return self._silent("TIMEOUT", "PAR-0543", seconds=f"{deadline_seconds:g}")
+            refusal = Refusal("PAR-0543", member=self.code, seconds=f"{deadline_seconds:g}")
+            given = reading.silent("TIMEOUT", refusal)
         except (OSError, httpx.HTTPError) as error:
-            return self._silent("UNAVAILABLE", "PAR-0544", reason=_kind_of(error))
+            refusal = Refusal("PAR-0544", member=self.code, reason=_kind_of(error))
+            given = reading.silent("UNAVAILABLE", refusal)
+        if given.refusal:
+            journal.say(
+                "not answered",
+                level="warning",
+                request_id=question.request_id,
+                member=self.code,
+                answer=given.answer,
+                code=given.refusal.code,
+            )
+        return given
 
     async def close(self) -> None:
         """Close every connection."""
@@ -77,7 +82,7 @@ class PeerClient:
             await client.aclose()
         self._users.clear()
 
-    async def _ask(self, url: str, server_name: str, question: wire.PeerQuestion) -> Given:
+    async def _ask(self, url: str, server_name: str, question: wire.PeerQuestion) -> reading.Given:
         body = wire.encode(question)
         try:
             status, answer = await self._send(url, server_name, body)
@@ -85,7 +90,7 @@ class PeerClient:
             # The peer closed a kept connection while we picked it up. It answers a question that it
             # did log with REFUSED (PAR-0547), so that sending it again cannot count twice.
             status, answer = await self._send(url, server_name, body)
-        return self._read(question, status, answer)
+        return reading.given(self.code, question.request_id, status, answer)
 
     async def _send(self, url: str, server_name: str, body: bytes) -> tuple[int, bytes]:
         async with (
@@ -108,48 +113,6 @@ class PeerClient:
                 if len(data) > wire.ANSWER_MAX:
                     break
             return response.status_code, bytes(data)
-
-    def _read(self, question: wire.PeerQuestion, status: int, data: bytes) -> Given:
-        if len(data) > wire.ANSWER_MAX:
-            return self._silent("UNAVAILABLE", "PAR-0545", reason="> 16 KiB")
-        if status != httpx.codes.OK:
-            return self._refused(question, status, data)
-        try:
-            answer = msgspec.json.decode(data, type=wire.PeerAnswer)
-        except wire.UNREADABLE:
-            return self._silent("UNAVAILABLE", "PAR-0545", reason="JSON")
-        if answer.request_id != question.request_id:
-            return self._silent("UNAVAILABLE", "PAR-0545", reason="request_id")
-        return Given(match.ANSWERS[answer.code])
-
-    def _refused(self, question: wire.PeerQuestion, status: int, data: bytes) -> Given:
-        """Map a refusal by its status alone: a peer cannot talk itself into another answer."""
-        if not 400 <= status < 500:
-            answer: Answer = "UNAVAILABLE"
-        else:
-            answer = "NOT_AUTHORISED" if status == httpx.codes.FORBIDDEN else "REFUSED"
-        try:
-            told = msgspec.json.decode(data, type=wire.PeerRefusal)
-        except wire.UNREADABLE:
-            return self._without_reason(answer, status)
-        texts = (told.refusal.code, told.refusal.es, told.refusal.en, told.refusal.runbook)
-        if not all(text.isprintable() for text in texts):
-            return self._without_reason(answer, status)
-        if told.request_id not in (None, question.request_id) or told.answer != answer:
-            return self._silent("UNAVAILABLE", "PAR-0545", reason=f"HTTP {status}")
-        journal.say("not answered", member=self.code, answer=answer, code=told.refusal.code)
-        return Given(answer, told.refusal)
-
-    def _without_reason(self, answer: Answer, status: int) -> Given:
-        if answer == "REFUSED":
-            return self._silent(answer, "PAR-0546")
-        if answer == "NOT_AUTHORISED":
-            return self._silent(answer, "PAR-0530", direction=f">{self.code}")
-        return self._silent(answer, "PAR-0544", reason=f"HTTP {status}")
-
-    def _silent(self, answer: Answer, code: str, **params: object) -> Given:
-        journal.say("not answered", level="warning", member=self.code, answer=answer, code=code)
-        return Given(answer, wire.as_text(Refusal(code, member=self.code, **params)))
 
     def _connect(self, context: ssl.SSLContext) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(

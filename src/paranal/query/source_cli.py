@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import sys
@@ -27,9 +28,10 @@ ACCOUNT = "paranal-source"
 SOURCE = re.compile("[a-z][a-z0-9_-]{0,39}")
 
 _LOADED = """
-INSERT INTO source.load (source, records) VALUES ($1, $2)
+INSERT INTO source.load (source, records, digest) VALUES ($1, $2, $4)
 ON CONFLICT (source) DO UPDATE
-   SET records = EXCLUDED.records + CASE WHEN $3 THEN 0 ELSE load.records END, loaded_at = now()
+   SET records = EXCLUDED.records + CASE WHEN $3 THEN 0 ELSE load.records END, loaded_at = now(),
+       digest = CASE WHEN $3 THEN EXCLUDED.digest END
 RETURNING records
 """
 
@@ -61,8 +63,12 @@ def run(args: argparse.Namespace) -> int:
 
 async def _import(
     host: str, source: str, rows: Iterator[records.Row], name: str, replace: bool
-) -> dict[str, int]:
-    """Copy the rows in one transaction; return how many were imported and how many there are."""
+) -> dict[str, int | bool]:
+    """Copy the rows in one transaction; return ``{"imported", "records", "changed"}``.
+
+    ``records`` is how many the source holds now; ``changed`` is false when the same records
+    replaced themselves, which are copied all the same: the table may have been altered meanwhile.
+    """
     try:
         connection = await asyncpg.connect(host=host, user=ACCOUNT, database=DATABASE)
         try:
@@ -83,17 +89,26 @@ async def _copy(
     rows: Iterator[records.Row],
     name: str,
     replace: bool,
-) -> dict[str, int]:
+) -> dict[str, int | bool]:
+    before = await connection.fetchval("SELECT digest FROM source.load WHERE source = $1", source)
     if replace:
         await connection.execute("DELETE FROM source.record WHERE source = $1", source)
+    digest = hashlib.sha256()
+
+    def digested() -> Iterator[records.Row]:
+        for row in rows:
+            digest.update(repr(row).encode())
+            yield row
+
     status = await connection.copy_records_to_table(
-        "record", schema_name="source", columns=records.Row._fields, records=rows
+        "record", schema_name="source", columns=records.Row._fields, records=digested()
     )
     imported = int(status.split()[-1])
     if not imported:
         raise Refusal("PAR-0573", where=name, source=source)
-    held = await connection.fetchval(_LOADED, source, imported, replace)
-    return {"imported": imported, "records": held}
+    after = digest.hexdigest()
+    held = await connection.fetchval(_LOADED, source, imported, replace, after)
+    return {"imported": imported, "records": held, "changed": not replace or before != after}
 
 
 @contextmanager

@@ -6,8 +6,10 @@ SET ROLE "paranal-owner";
 CREATE TABLE source.load (
     source    text NOT NULL PRIMARY KEY CHECK (source ~ '^[a-z][a-z0-9_-]{0,39}$'),
     records   integer NOT NULL CHECK (records >= 0),
-    loaded_at timestamptz NOT NULL DEFAULT now()
+    loaded_at timestamptz NOT NULL DEFAULT now(),
+    digest    text
 );
+COMMENT ON COLUMN source.load.digest IS 'SHA-256 of the rows that the last replacement brought; null after an addition.';
 COMMENT ON TABLE source.load IS 'Sources that hold data, and when each was last loaded.';
 
 CREATE TABLE source.record (
