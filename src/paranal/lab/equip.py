@@ -1,7 +1,7 @@
 """Give a lab what each country brings itself: an enrolled post, and records in its source.
 
 Everything here is idempotent: a post with good credentials is left alone, and a source that holds
-exactly these records is not loaded again.
+exactly these records is loaded again but does not count as changed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def load_sources(lab: Lab) -> list[str]:
         result: dict[str, Any] = json.loads(
             _ran(lab, member, *words, *options, given=lines.encode())
         )
-        return member if result["imported"] else None
+        return member if result["changed"] else None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return [changed for changed in pool.map(one, members) if changed]
