@@ -84,7 +84,6 @@ def owned(node: Node) -> Contents:
 # --- swap and manifest --------------------------------------------------------------------------
 
 
-@pytest.mark.req("R6")
 def test_files_are_created_with_their_modes_and_the_second_run_changes_nothing(node: Node) -> None:
     entries = desired({"/etc/a/secret": "s"}, "0600") | desired({"/etc/b": "b"})
     first = apply(node, entries)
@@ -526,7 +525,6 @@ OLD = {"/etc/a": "old a", "/etc/b": "old b", "/etc/gone": "old gone"}
 NEW = {"/etc/a": "new a", "/etc/b": "old b", "/etc/new/c": "new c"}
 
 
-@pytest.mark.req("R6")
 def test_a_run_killed_at_any_step_is_undone_or_finished_by_the_next(tmp_path: Path) -> None:
     loaded = tmp_path / "loaded"
 

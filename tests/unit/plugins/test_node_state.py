@@ -50,7 +50,6 @@ def node(tmp_path: Path) -> Node:
 # --- the lock -----------------------------------------------------------------------------------
 
 
-@pytest.mark.req("R6")
 def test_a_second_operator_is_told_who_holds_the_node_since_when_and_how_to_go_on(
     node: Node,
 ) -> None:
