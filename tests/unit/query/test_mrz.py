@@ -154,6 +154,14 @@ def test_a_long_number_of_a_card_goes_on_in_the_optional_data() -> None:
     assert person.document_number == "D23145890734"
 
 
+def test_a_cards_expiry_has_a_digit_of_its_own() -> None:
+    line = TD1[1].replace("1204159", "1204158")
+    whole = mrz.check_digit(TD1[0][5:30] + line[0:7] + line[8:15] + line[18:29])
+    with pytest.raises(Refusal) as refused:
+        mrz.read((TD1[0], line[:29] + whole, TD1[2]), TODAY)
+    assert refused.value.params == {"line": 2, "position": 15}
+
+
 @pytest.mark.req("R4")
 def test_german_codes_fit_the_list() -> None:
     first, second = _td3()

@@ -125,6 +125,13 @@ def test_what_is_not_json_is_refused(body: bytes) -> None:
     assert refused.value.code in ("PAR-0500", "PAR-0501")
 
 
+def test_a_long_body_is_refused_whatever_it_says() -> None:
+    body = wire.encode(FIELDS)
+    assert wire.decode(body.ljust(wire.BODY_MAX), Person)
+    with pytest.raises(Refusal, match="PAR-0500"):
+        wire.decode(body.ljust(wire.BODY_MAX + 1), Person)
+
+
 def test_an_unknown_key_is_refused_and_not_repeated() -> None:
     with pytest.raises(Refusal) as refused:
         wire.decode(wire.encode({**FIELDS, "Quispe": 1}), Person)
