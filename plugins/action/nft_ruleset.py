@@ -60,10 +60,17 @@ class ActionModule(ActionBase):
             "session": session.get("session", {}).get("id", ""),
             "root": self._task.args.get("root", "/"),
         }
-        applied = self._module({**arguments, "phase": "apply"}, variables)
+        shut_out = ""
+        try:
+            applied = self._module({**arguments, "phase": "apply"}, variables)
+        except AnsibleConnectionFailure as error:
+            # Perhaps by the rules, perhaps by the line: the confirmation tells.
+            applied, shut_out = {"unconfirmed": True}, last_line(error)
         if not applied.pop("unconfirmed", False):
             return applied
         confirmed = self._confirm({**arguments, "phase": "confirm"}, variables, seconds)
+        if shut_out and confirmed.get("failed"):
+            raise Refusal("PAR-0714", seconds=seconds, reason=shut_out)
         return {**applied, **confirmed}
 
     def _confirm(
@@ -74,12 +81,12 @@ class ActionModule(ActionBase):
         Raises ``Refusal`` PAR-0714 when no connection could be made in time.
         """
         deadline, reason = time.monotonic() + seconds, ""
-        while time.monotonic() < deadline:
+        while not reason or time.monotonic() < deadline:
             try:
                 self._new_connection()
                 return self._module(arguments, variables)
             except AnsibleConnectionFailure as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = last_line(error)
                 time.sleep(ASK_AGAIN_SECONDS)
         raise Refusal("PAR-0714", seconds=seconds, reason=reason)
 
@@ -99,6 +106,11 @@ class ActionModule(ActionBase):
         elif answer.get("unreachable"):
             raise AnsibleConnectionFailure(str(answer.get("msg")))
         return answer
+
+
+def last_line(error: Exception) -> str:
+    """Return ssh's last words."""
+    return (str(error).strip().splitlines() or ["no answer"])[-1]
 
 
 def holds(probe: Mapping[str, Any], text: str, after: Sequence[Mapping[str, Any]]) -> bool:
