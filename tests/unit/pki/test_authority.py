@@ -218,7 +218,7 @@ def test_a_line_cut_by_a_crash_is_dropped_and_a_damaged_one_refused(
     first = authority.issue(csr(GATEWAY), "ike", GATEWAY)
     register = authority.directory / "issuing" / "issued.jsonl"
     with register.open("ab") as stream:
-        stream.write(b'{"serial": "ab')
+        stream.write(b'{"serial": "' + b"a" * 2000)
     fresh = CertificateAuthority(authority.directory, PASSPHRASE, clock=clock)
     second = fresh.issue(csr(GATEWAY), "ike", GATEWAY)
     wanted = [f"{one.certificate.serial_number:x}" for one in (first, second)]

@@ -434,6 +434,14 @@ def install_until(pe: Country, leaf: Declared, steps: int) -> bool:
     return False
 
 
+def crash(pe: Country, declared: Declared, steps: int) -> bool:
+    """Begin a new leaf and be killed after ``steps`` effects; return whether it came to that."""
+    leaf = declared_leaf({**declared, "owner": ME, "group": GROUP})
+    requests = make_requests(pe.node, [leaf.as_request()])
+    issued = pe.authority.issue(requests[leaf.name].encode(), leaf.profile, leaf.names)
+    return install_until(pe, installable(leaf, issued), steps)
+
+
 @pytest.mark.req("D3")
 @pytest.mark.parametrize("declared", [IKE, TLS], ids=["beside", "combined"])
 @pytest.mark.parametrize("again", [False, True], ids=["first", "replace"])
@@ -443,21 +451,25 @@ def test_killed_anywhere_the_pair_fits_and_the_next_run_converges(
 ) -> None:
     if again:
         pe.converge(declared)
-    leaf = declared_leaf({**declared, "owner": ME, "group": GROUP})
-    requests = make_requests(pe.node, [leaf.as_request()])
-    issued = pe.authority.issue(requests[leaf.name].encode(), leaf.profile, leaf.names)
-    killed = install_until(pe, installable(leaf, issued), steps)
+    killed = crash(pe, declared, steps)
     assert pair_fits(pe.node, declared)
     assert killed or not pe.converge(declared)["changed"]
-    # A second crash in the run that repairs the first must not mislead either.
-    requests = make_requests(pe.node, [leaf.as_request()])
-    issued = pe.authority.issue(requests[leaf.name].encode(), leaf.profile, leaf.names)
-    install_until(pe, installable(leaf, issued), steps)
-    assert pair_fits(pe.node, declared)
     pe.converge(declared)
     assert pair_fits(pe.node, declared)
     assert not pe.node.real(next_key(declared["key"])).exists()
     assert pe.converge(declared)["changed"] is False
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+def test_killed_again_while_repairing_the_pair_still_fits(pe: Country, first: int) -> None:
+    """The only copy of the current key may be the one beside: a new one must not replace it."""
+    pe.converge(IKE)
+    for second in range(1, 6):
+        assert crash(pe, IKE, first)
+        assert crash(pe, IKE, second)
+        assert pair_fits(pe.node, IKE)
+    pe.converge(IKE)
+    assert pair_fits(pe.node, IKE)
 
 
 def test_a_key_left_beside_by_a_crash_is_forgotten_when_it_fits_nothing(pe: Country) -> None:
