@@ -38,6 +38,7 @@ class Ike(StrEnum):
     THEY_REFUSED_US = "they_refused_us"
     NO_PROPOSAL = "no_proposal"
     SELECTORS = "selectors"
+    THEY_CLOSED = "they_closed"
     WE_DO_NOT_TRUST = "we_do_not_trust"
     THEIRS_INVALID = "theirs_invalid"
     OURS_MISSING = "ours_missing"

@@ -49,6 +49,7 @@ SENTENCES: tuple[tuple[Ike, re.Pattern[str]], ...] = (
             r"peer not responding|giving up after \d+ retransmits|retransmit [2-9] of request"
         ),
     ),
+    (Ike.THEY_CLOSED, re.compile(r"received DELETE for IKE_SA")),
 )
 """What a sentence means, the most telling first: one attempt often ends in more than one."""
 

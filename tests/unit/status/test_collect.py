@@ -193,6 +193,23 @@ def entry(number: str, message: str, name: str = "") -> dict[str, str]:
             None,
         ),
         (["sending keep alive"], None),
+        (
+            [
+                "IKE_SA pe-co-g1[2] established between 1...2",
+                "received DELETE for IKE_SA pe-co-g1[2]",
+                "IKE_SA deleted",
+            ],
+            Ike.THEY_CLOSED,
+        ),
+        (["sending DELETE for IKE_SA pe-co-g1[2]", "IKE_SA deleted"], None),
+        (
+            [
+                "received TS_UNACCEPTABLE notify, no CHILD_SA built",
+                "received DELETE for IKE_SA pe-co-g1[2]",
+            ],
+            Ike.SELECTORS,
+        ),
+        (["traffic selectors 10.51.1.1/32 === 10.57.1.1/32 unacceptable"], Ike.SELECTORS),
     ],
 )
 def test_the_sentences_of_an_attempt_have_a_meaning(

@@ -269,6 +269,7 @@ BEYOND = {
     Ike.WE_DO_NOT_TRUST: ("PAR-0617", Side.PAIR),
     Ike.THEIRS_INVALID: ("PAR-0618", Side.THEIRS),
     Ike.SELECTORS: ("PAR-0620", Side.PAIR),
+    Ike.THEY_CLOSED: ("PAR-0626", Side.THEIRS),
     None: ("PAR-0621", Side.UNKNOWN),
 }
 
