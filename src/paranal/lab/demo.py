@@ -197,10 +197,14 @@ def _pairs_table(found: list[dict[str, Any]]) -> Table:
             checked = (
                 "pendiente | pending" if line is None else "línea | line: " + _ok(line.get("ok"))
             )
-            table.add_row(pair["name"], checked, "", "", _plane(pair))
+            table.add_row(pair["name"], checked, "", "", pair["data_plane"])
             continue
-        children = "\n".join(f"{each['name']} {each['algorithms']}" for each in tunnel["children"])
-        table.add_row(pair["name"], tunnel["state"], tunnel["algorithms"], children, _plane(pair))
+        ike = f"{tunnel['encryption']} {tunnel['prf']} {tunnel['key_exchange']}"
+        children = "\n".join(
+            f"{each['name']} {each['encryption']} {each['key_exchange']}"
+            for each in tunnel["children"]
+        )
+        table.add_row(pair["name"], tunnel["state"], ike, children, pair["data_plane"])
     return table
 
 
@@ -220,7 +224,3 @@ def _questions_table(answered: list[dict[str, Any]]) -> Table:
 
 def _ok(value: bool | None) -> str:
     return {True: "bien | good", False: "falla | failing", None: "sin prueba | none yet"}[value]
-
-
-def _plane(pair: dict[str, Any]) -> str:
-    return str(pair["data_plane"])

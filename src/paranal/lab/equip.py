@@ -7,20 +7,17 @@ exactly these records is loaded again but does not count as changed.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
-from collections.abc import Sequence
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from paranal import package
-from paranal.agreement import member_view
 from paranal.lab import names, people
 from paranal.lab.lab import Lab
 from paranal.messages import Refusal
-from paranal.pki import post
-from paranal.pki.authority import CertificateAuthority
-from paranal.pki.storage import read_passphrase
 
 POST = "post-1"
 SOURCE = "national"
@@ -39,25 +36,14 @@ def enrol_posts(lab: Lab) -> list[str]:
     Needs the countries' authorities only, not their nodes, so it can run beside a converge.
     """
     deb = package.build()
-    agreement = lab.agreement()
-    members = sorted(lab.facts()["members"])
 
     def one(member: str) -> str | None:
         installed = _install(lab, names.border(member), deb)
-        view = member_view(agreement, member)["member"]
-        authority = lab.home.folder / "ca" / member
-        passphrase = authority.with_suffix(".passphrase")
-
-        def opened() -> CertificateAuthority:
-            return CertificateAuthority(authority, read_passphrase(passphrase))
-
-        def run(words: Sequence[str], given: bytes) -> bytes:
-            return _ran(lab, names.border(member), *words, given=given)
-
-        enrolled = post.enrol(run, opened, view, POST)
+        enrolled = _enrol(lab, member)
         return str(enrolled["post"]) if installed or enrolled["issued"] else None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
+        members = sorted(lab.facts()["members"])
         return [changed for changed in pool.map(one, members) if changed]
 
 
@@ -80,6 +66,25 @@ def load_sources(lab: Lab) -> list[str]:
         return [changed for changed in pool.map(one, members) if changed]
 
 
+def _enrol(lab: Lab, member: str) -> dict[str, Any]:
+    """Enrol one country's post by the command that the country itself would use.
+
+    Raises ``Refusal`` PAR-0222 with that command's own refusal.
+    """
+    authority = lab.home.folder / "ca" / member
+    via = lab.command(names.border(member), [])
+    words = [sys.executable, "-m", "paranal", "pki", "post", "--json", "--post", POST]
+    words += ["--directory", str(authority), "--agreement", str(lab.home.agreement)]
+    words += ["--passphrase-file", str(authority.with_suffix(".passphrase"))]
+    words += ["--via", shlex.join(via)]
+    done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - our own command
+    if done.returncode:
+        part = names.border(member)
+        raise Refusal("PAR-0222", part=part, command="paranal pki post", reason=_last(done.stderr))
+    enrolled: dict[str, Any] = json.loads(done.stdout)
+    return enrolled
+
+
 def _install(lab: Lab, part: str, deb: Path) -> bool:
     """Install the package on a post unless it holds this very version; tell whether it did."""
     wanted = deb.stem.split("_")[1]
@@ -96,6 +101,10 @@ def _ran(lab: Lab, part: str, *words: str, given: bytes = b"") -> bytes:
     try:
         return lab.exec(part, *words, given=given).stdout
     except subprocess.CalledProcessError as error:
-        lines = error.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"exit {error.returncode}"
+        reason = _last(error.stderr)
         raise Refusal("PAR-0222", part=part, command=" ".join(words[:3]), reason=reason) from None
+
+
+def _last(output: bytes) -> str:
+    """Return the last line that a failed command said."""
+    return output.decode(errors="replace").strip().rpartition("\n")[2] or "?"

@@ -73,7 +73,7 @@ def catalogue() -> dict[str, Message]:
     for source in sorted(folder.iterdir(), key=lambda item: item.name):
         if not source.name.endswith(".yml"):
             continue
-        entries = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
+        entries = yaml.load(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
         for code, entry in entries.items():
             if code in found:
                 raise ValueError(f"{source.name}: {code} is defined twice")
