@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import paramiko
 from testinfra.backend.paramiko import ParamikoBackend
@@ -22,6 +23,7 @@ from paranal.lab.capture import words
 from paranal.lab.installer import ACCOUNT
 from paranal.lab.lab import Lab
 from paranal.lab.names import WAN, border
+from paranal.lab.playbook import play
 
 SCRIPTS = Path(__file__).parent / "on_node"
 READY_SECONDS = 10.0
@@ -99,8 +101,7 @@ def ask_from_border(lab: Lab, asker: str, to: Sequence[str] | None, mrz: Sequenc
 
 def list_sas(node: Host) -> list[dict[str, Any]]:
     """Return every IKE_SA that charon lists, as VICI tells it, with its connection's ``name``."""
-    sas: list[dict[str, Any]] = on_node(node, "sas")
-    return sas
+    return [{"name": name, **sa} for name, sa in on_node(node, "charon", ask="sas")]
 
 
 def sas_with(node: Host, peer: str) -> list[dict[str, Any]]:
@@ -116,6 +117,67 @@ def eventually(true: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.5)
     return True
+
+
+POST = "/etc/paranal/tls/post.pem"
+ASKER = "/etc/paranal/tls/asker.pem"
+PERSON = {
+    "surnames": "Quispe Mamani",
+    "given_names": "Rosa Luz",
+    "date_of_birth": "1991-02-28",
+    "sex": "F",
+    "nationality": "PER",
+    "document_type": "P",
+    "document_number": "118765432",
+    "document_issuer": "PER",
+}
+Views = dict[str, dict[str, Any]]
+Seen = dict[str, Any]
+
+
+def call_national(lab: Lab, views: Views, part: str, member: str, **other: Any) -> Seen:  # noqa: ANN401
+    """Post a question to a member's national listener from a border or from ``wan``."""
+    own = views[member]["member"]
+    question = {"to": None, "officer": "t-1", "purpose": "border_entry", "person": PERSON}
+    where = {"address": own["addresses"]["national"], "port": 7440}
+    named = {"server_name": f"n.{own['domain']}", "body": question}
+    seen: Seen = in_part(lab, part, "call", **{**where, **named, **other})
+    return seen
+
+
+def call_alliance(nodes: dict[str, Host], views: Views, asker: str, **other: Any) -> Seen:  # noqa: ANN401
+    """Ask Peru's alliance listener from a peer's node, from its service address, as it does."""
+    pe, own = views["pe"]["member"], views[asker]["member"]
+    question = {"request_id": str(uuid4()), "purpose": "border_entry", "person": PERSON}
+    where = {"address": pe["addresses"]["operational"], "port": 7443}
+    named = {"server_name": f"{asker}.{pe['identities']['operational']}", "body": question}
+    source = {"source": own["addresses"]["operational"], "credentials": ASKER}
+    seen: Seen = on_node(nodes[asker], "call", **{**where, **named, **source, **other})
+    return seen
+
+
+def counted(node: Host, counter: str) -> int:
+    """Return how many packets a named counter of our table has counted."""
+    listed = node.check_output("nft --json list counter inet paranal %s", counter)
+    entries = json.loads(listed)["nftables"]
+    return int(next(entry["counter"]["packets"] for entry in entries if "counter" in entry))
+
+
+def played(lab: Lab, *options: str) -> str:
+    """Play site.yml once more and return what Ansible printed."""
+    return play(lab, "site", *options).log.read_text(encoding="utf-8")
+
+
+def changed_by(output: str) -> dict[str, set[str]]:
+    """Return the roles that changed something, by node, as a run's output tells it."""
+    found: dict[str, set[str]] = {}
+    role = ""
+    for line in output.splitlines():
+        if match := re.match(r"TASK \[(\w+) :", line):
+            role = match[1]
+        elif match := re.match(r"changed: \[(\w+)\]", line):
+            found.setdefault(match[1], set()).add(role)
+    return found
 
 
 class Capture:

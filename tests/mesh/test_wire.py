@@ -17,7 +17,7 @@ from tests.mesh.support import (
     capture,
     esp_flows,
     eventually,
-    on_node,
+    list_sas,
     sas_with,
 )
 
@@ -67,7 +67,7 @@ def without_charon(nodes: dict[str, Host]) -> Iterator[None]:
 
 def _up(node: Host) -> bool:
     return {"co", "mx"} <= {
-        sa["remote-id"].split(".")[1] for sa in on_node(node, "sas") if len(sa["child-sas"]) == 2
+        sa["remote-id"].split(".")[1] for sa in list_sas(node) if len(sa["child-sas"]) == 2
     }
 
 

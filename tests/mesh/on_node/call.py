@@ -1,9 +1,9 @@
 """Open one TLS connection and post a question; print how far it came, as JSON.
 
-Given: ``address``, ``port``, ``server_name``, ``body``, and optionally ``source`` (address to bind)
-and ``credentials`` (a file, or the PEM itself, of key and chain). The server is not verified: what
-is tested is whether *it* lets us in. Printed: ``reached`` (TCP), ``status`` (HTTP, None when the
-server ended it before), ``answer`` (the body as JSON), ``error``, ``milliseconds``.
+Given: ``address``, ``port``, ``server_name``, ``body``; optionally ``source`` (address to bind),
+``credentials`` (a file, or the PEM itself, of key and chain) and ``seconds``. The server is not
+verified: what is tested is whether *it* lets us in. Printed: ``reached`` (TCP), ``status`` (HTTP,
+None when the server ended it before), ``answer`` (the body as JSON), ``error``, ``milliseconds``.
 """
 
 import json
@@ -39,8 +39,8 @@ def call(given: dict[str, Any]) -> dict[str, Any]:
     head = f"POST /v1/person HTTP/1.1\r\nHost: {given['server_name']}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     try:
-        where = (given["address"], given["port"])
-        with socket.create_connection(where, timeout=5, source_address=source) as line:
+        where, seconds = (given["address"], given["port"]), given.get("seconds", 5)
+        with socket.create_connection(where, seconds, source) as line:
             seen["reached"] = True
             client = context(given.get("credentials"))
             with client.wrap_socket(line, server_hostname=given["server_name"]) as secured:

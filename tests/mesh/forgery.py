@@ -1,0 +1,44 @@
+"""Certificates that no authority of the alliance would issue, made with an authority's own key."""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from paranal.lab.lab import Lab
+from paranal.pki import certificates
+from paranal.pki.authority import utc_now
+from paranal.pki.profiles import profile_named
+from paranal.pki.storage import read_passphrase
+
+
+def forge(lab: Lab, authority: str, profile: str, name: str) -> tuple[str, str]:
+    """Return key and chain (PEM) of a leaf for ``name``, signed by ``authority``'s issuing CA.
+
+    ``paranal pki`` refuses to issue a foreign name (PAR-0407); whoever holds the key can.
+    """
+    directory = lab.home.folder / "ca" / authority
+    passphrase = read_passphrase(directory.with_suffix(".passphrase"))
+    issuing = directory / "issuing"
+    issuer_key = load_pem_private_key((issuing / "key.pem").read_bytes(), passphrase)
+    assert isinstance(issuer_key, certificates.SigningKey)
+    issuer = x509.load_pem_x509_certificate((issuing / "certificate.pem").read_bytes())
+    key = certificates.new_key()
+    leaf = certificates.leaf(
+        profile_named(profile),
+        name.split(".")[1],
+        [name],
+        key.public_key(),
+        x509.random_serial_number(),
+        issuer,
+        issuer_key,
+        utc_now(),
+    )
+    chain = leaf.public_bytes(Encoding.PEM) + issuer.public_bytes(Encoding.PEM)
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return text.decode(), chain.decode()
