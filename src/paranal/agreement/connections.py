@@ -24,7 +24,9 @@ CA_DIRECTORY = "/etc/swanctl/x509ca"
 
 DPD_SECONDS = 5
 OVER_SECONDS = 900
-RAND_SECONDS = 600
+RAND_SECONDS = 300
+MARK_SECONDS = 600
+"""Room above those two for the mark of a generation; see ``_marked``."""
 REPLAY_WINDOW = 128
 LIFE_BYTES = 100 * 10**9
 LIFE_PACKETS = 2**31
@@ -58,7 +60,7 @@ class Connection(TypedDict):
     """The CHILD_SAs, sorted; empty for a line check."""
     crypto_profile: str
     digest: str
-    """SHA-256 (hex) over the configuration and the peer's pinned root."""
+    """SHA-256 (hex) over the configuration (but for its mark) and the peer's pinned root."""
     config: dict[str, Any]
     """The swanctl section itself."""
 
@@ -106,6 +108,7 @@ def _connection(member: Mapping[str, Any], peer: Mapping[str, Any], anchor: str)
     config = _config(member, peer)
     canonical = json.dumps({"config": config, "anchor": anchor}, sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
+    config = _marked(config, digest)
     return {
         "name": f"{stem}-line" if pair["line_check"] else f"{stem}-g{digest[:8]}",
         "peer": peer["code"],
@@ -117,6 +120,18 @@ def _connection(member: Mapping[str, Any], peer: Mapping[str, Any], anchor: str)
         "digest": digest,
         "config": config,
     }
+
+
+def _marked(config: dict[str, Any], digest: str) -> dict[str, Any]:
+    """Give a generation its own IKE-level configuration, by two times that hardly matter.
+
+    charon takes two connections that differ in their children only for one: it would start the
+    new generation's children over the old one's IKE_SA, where the peer refuses them, and `unique`
+    would end the old one before the new one carries anything.
+    """
+    over, rand = divmod(int(digest, 16) % MARK_SECONDS**2, MARK_SECONDS)
+    times = {"over_time": f"{OVER_SECONDS + over}s", "rand_time": f"{RAND_SECONDS + rand}s"}
+    return {**config, **times}
 
 
 def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,8 +154,6 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
         "keyingtries": "1" if pair["line_check"] else "0",
         "rekey_time": f"{_IKE_REKEY[initiates]}s",
         "reauth_time": f"{_IKE_REAUTH[initiates]}s",
-        "over_time": f"{OVER_SECONDS}s",
-        "rand_time": f"{RAND_SECONDS}s",
         # Never `certs`: charon would go on sending a leaf that was named when the SA was born.
         "local": {"auth": "pubkey", "id": member["identities"]["ike"]},
         "remote": {

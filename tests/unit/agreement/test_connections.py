@@ -149,6 +149,18 @@ def test_the_name_changes_with_the_content_and_only_with_it() -> None:
     assert connections(spoken, ANCHORS)[1]["name"] == before["name"]
 
 
+def test_a_generation_that_differs_in_its_children_only_has_an_ike_configuration_of_its_own() -> (
+    None
+):
+    narrowed = view("pe")
+    narrowed["peers"][1]["pair"]["channels"] = ["operational"]
+    before, after = (declared("pe")["co"]["config"], connections(narrowed, ANCHORS)[1]["config"])
+    shared = before.keys() - {"children", "over_time", "rand_time"}
+    assert {key: before[key] for key in shared} == {key: after[key] for key in shared}
+    marks = [(one["over_time"], one["rand_time"]) for one in (before, after)]
+    assert marks[0] != marks[1]
+
+
 def test_a_new_root_under_the_same_file_name_is_a_new_generation() -> None:
     before = declared("pe")["co"]["name"]
     after = connections(view("pe"), {**ANCHORS, "co": "f" * 64})
