@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 
 from paranal.messages import Refusal
 from paranal.query import match, mrz, settings, wire
+from paranal.query.client import httpx
 from paranal.query.person import Person, checked
 
 SETTINGS = Path("/etc/paranal/post.json")

@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
-
 from paranal.messages import Refusal
 from paranal.query import journal, reading, wire
+from paranal.query.client import httpx
 from paranal.query.files import Watched
 from paranal.query.gate import CHANNEL, SERVICE
 from paranal.query.settings import Peer

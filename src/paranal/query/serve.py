@@ -10,36 +10,37 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import uvicorn
-from starlette.applications import Starlette
 
 from paranal.messages import Refusal
-from paranal.query import alliance, national, settings
+from paranal.query import settings
 
 FIRST_PASSED_FD = 3
 SHUTDOWN_SECONDS = 6
 
-APPLICATIONS: dict[str, tuple[Any, Callable[[Any], Starlette]]] = {
-    "national": (settings.National, national.application),
-    "alliance": (settings.Alliance, alliance.application),
+LISTENERS: dict[str, type[msgspec.Struct]] = {
+    "national": settings.National,
+    "alliance": settings.Alliance,
 }
+"""Listener -> its settings; its application is in the module of that name."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; return 0, or 3 when the settings are refused."""
     parser = argparse.ArgumentParser(prog="python3 -m paranal.query.serve", description=__doc__)
-    parser.add_argument("listener", choices=sorted(APPLICATIONS))
+    parser.add_argument("listener", choices=sorted(LISTENERS))
     parser.add_argument("--settings", type=Path, help="default: /etc/paranal/LISTENER.json")
     parser.add_argument("--socket", type=Path, help="make this unix socket instead of systemd's")
     args = parser.parse_args(argv)
-    kind, application = APPLICATIONS[args.listener]
     path = args.settings or Path("/etc/paranal") / f"{args.listener}.json"
+    # Only the one that is served: the alliance service starts without an HTTP client.
+    listener = import_module(f"paranal.query.{args.listener}")
     try:
-        app = application(settings.load(path, kind))
+        app = listener.application(settings.load(path, LISTENERS[args.listener]))
     except Refusal as refusal:
         sys.stderr.write(f"{refusal}\n")
         return 3
