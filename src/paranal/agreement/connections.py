@@ -68,9 +68,9 @@ class Connection(TypedDict):
 def connections(view: Mapping[str, Any], anchors: Mapping[str, str]) -> list[Connection]:
     """Return every connection of this member, in the order of its peers' codes.
 
-    ``view`` is ``member_view``'s. ``anchors`` gives each peer's pinned root as a digest (hex):
-    a root that changes under its file name is a new generation too (``anchor_digest``). Raises ``KeyError`` for a
-    peer without an anchor.
+    ``view`` is ``member_view``'s. ``anchors`` gives the digest of each peer's pinned root
+    (``anchor_digest``): a root that changes under its file name is a new generation too. Raises
+    ``KeyError`` for a peer without an anchor.
     """
     return [_connection(view["member"], peer, anchors[peer["code"]]) for peer in view["peers"]]
 

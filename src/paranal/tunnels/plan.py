@@ -150,6 +150,11 @@ def _plan_other(
         plan.unload.append(name)
         plan.steps.append(Step(name, peer, "remove", "not declared"))
         return
+    if name in record.superseded and heir["name"] not in loaded:
+        # Two ends may be one agreement apart, not two: only the last elder can still be agreed on.
+        plan.unload.append(name)
+        plan.steps.append(Step(name, peer, "remove", "superseded twice"))
+        return
     closed = set(loaded[name]) - set(heir["channels"])
     if closed:
         # Narrowing waits for nobody: the elder can no longer be asked for the closed channel,

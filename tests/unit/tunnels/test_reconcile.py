@@ -175,12 +175,12 @@ def name_of(declared: list[Declared], peer: str) -> str:
     return next(e["connection"]["name"] for e in declared if e["connection"]["peer"] == peer)
 
 
-def moved(member: str, peer: str) -> dict[str, Any]:
+def moved(member: str, peer: str, address: str = "192.0.2.99") -> dict[str, Any]:
     """The same member's view, but ``peer`` has a new address."""
     changed = view(member)
     for other in changed["peers"]:
         if other["code"] == peer:
-            other["wan_address"] = "192.0.2.99"
+            other["wan_address"] = address
     return changed
 
 
@@ -267,6 +267,18 @@ def test_while_the_peer_has_not_followed_the_old_generation_serves_and_the_repor
     assert result.states[new] == "up"
     assert old not in charon.loaded
     assert old not in paths.file.read_text()
+
+
+def test_only_the_last_elder_is_kept(charon: FakeCharon, paths: Paths) -> None:
+    charon.silent = {"pe"}
+    first, second = declare(view("co")), declare(moved("co", "pe"))
+    third = declare(moved("co", "pe", "192.0.2.98"))
+    for declared in (first, second):
+        apply(charon, declared, paths)
+    result = apply(charon, third, paths)
+    assert Step(name_of(first, "pe"), "pe", "remove", "superseded twice") in result.plan.steps
+    kept = {name for name in charon.loaded if name.startswith("co-pe")}
+    assert kept == {name_of(second, "pe"), name_of(third, "pe")}
 
 
 def test_a_generation_that_carries_less_than_its_elder_does_not_replace_it(
