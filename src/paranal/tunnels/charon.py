@@ -189,13 +189,11 @@ class Charon:
 
     def end_ike(self, unique_id: str, seconds: int = 5) -> None:
         """Terminate one IKE_SA and its CHILD_SAs; after ``seconds`` without the peer's answer."""
-        request = {"ike-id": unique_id, "force": "yes", "timeout": str(seconds * 1000)}
-        self._stream("terminate", request)
+        self._end("ike-id", unique_id, seconds)
 
     def end_child(self, unique_id: str, seconds: int = 5) -> None:
         """Terminate one CHILD_SA."""
-        request = {"child-id": unique_id, "force": "yes", "timeout": str(seconds * 1000)}
-        self._stream("terminate", request)
+        self._end("child-id", unique_id, seconds)
 
     def reauthenticate(self, unique_id: str) -> None:
         """Have one IKE_SA authenticate anew, make-before-break, with the credentials as loaded."""
@@ -204,6 +202,18 @@ class Charon:
     def reload_settings(self) -> None:
         """Have charon read ``strongswan.conf`` again (not its list of plugins)."""
         self._call("reload_settings")
+
+    def _end(self, key: str, unique_id: str, seconds: int) -> None:
+        """Terminate an SA; that the peer was first, or never answered, is as good."""
+        try:
+            self._stream(
+                "terminate", {key: unique_id, "force": "yes", "timeout": str(seconds * 1000)}
+            )
+        except CharonError:
+            sas = self.ike_sas()
+            children = {child.unique_id for sa in sas for child in sa.children}
+            if unique_id in ({sa.unique_id for sa in sas} if key == "ike-id" else children):
+                raise
 
     def _call(self, command: str, message: Mapping[str, Any] | None = None) -> dict[str, Any]:
         method = getattr(self._session, command)
