@@ -1,6 +1,6 @@
 """httpx without its command line.
 
-``import httpx`` also imports the program ``httpx``, with rich and pygments where they are installed:
+``import httpx`` also imports the program ``httpx``, with rich and pygments if they are installed:
 a third of a second of a service's start and of every question that a post asks. httpx does without
 when that module cannot be imported.
 """
