@@ -175,8 +175,12 @@ class Charon:
         self._call("load_conn", message)
 
     def unload(self, name: str) -> None:
-        """Forget a connection; its SAs go on until they are terminated."""
-        self._call("unload_conn", {"name": name})
+        """Forget a connection, if it is loaded; its SAs go on until they are terminated."""
+        try:
+            self._call("unload_conn", {"name": name})
+        except CharonError:
+            if name in self.connections():
+                raise
 
     def start(self, name: str, child: str | None = None) -> None:
         """Ask charon to bring up an IKE_SA or a CHILD_SA, and return at once."""
