@@ -6,6 +6,7 @@ opens firewall, key exchange and TLS by hand, all but one at a time, and in the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -76,7 +77,7 @@ def _trust(lab: Lab, node: Host) -> Iterator[None]:
     lists = "".join((published / f"crl/cl-{name}.crl").read_text() for name in names)
     before = node.file(CRT_LIST).content_string
     entry = next(line for line in before.splitlines() if "co.q.pe" in line)
-    added = before + entry.replace("/co", "/cl").replace(" co.q", " cl.q") + "\n"
+    added = before + re.sub(r"\bco(?=-ca\.pem|\.crl|\.q\.)", "cl", entry) + "\n"
     files = dict(zip(CHILE_TRUST, (authorities, lists), strict=True))
     on_node(node, "write", files={**files, CRT_LIST: added})
     node.check_output("systemctl reload haproxy.service")
