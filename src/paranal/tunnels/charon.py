@@ -175,7 +175,10 @@ class Charon:
         self._call("load_conn", message)
 
     def unload(self, name: str) -> None:
-        """Forget a connection, if it is loaded; its SAs go on until they are terminated."""
+        """Forget a connection, if it is loaded.
+
+        One that only traps leaves its SAs behind; one that was loaded with `start` ends them.
+        """
         try:
             self._call("unload_conn", {"name": name})
         except CharonError:
@@ -192,11 +195,15 @@ class Charon:
         self._stream("initiate", {"ike": name, "timeout": str(seconds * 1000)})
 
     def end_ike(self, unique_id: str, seconds: int = 5) -> None:
-        """Terminate one IKE_SA and its CHILD_SAs; after ``seconds`` without the peer's answer."""
+        """Terminate one IKE_SA and its CHILD_SAs, also when the peer does not answer in time.
+
+        One that is gone already is no error: charon ends SAs by itself when it forgets what
+        they were started by.
+        """
         self._end("ike-id", unique_id, seconds)
 
     def end_child(self, unique_id: str, seconds: int = 5) -> None:
-        """Terminate one CHILD_SA."""
+        """Terminate one CHILD_SA; one that is gone already is no error."""
         self._end("child-id", unique_id, seconds)
 
     def reauthenticate(self, unique_id: str) -> None:

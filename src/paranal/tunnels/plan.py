@@ -33,11 +33,10 @@ class Plan:
     """Files that charon has to read anew."""
     load: list[str] = field(default_factory=list)
     """Declared connections to load."""
-    restart: list[str] = field(default_factory=list)
-    """Of those, the ones charon holds with other content under the same name: no generation can
-    stand beside them, so they are ended and begun again."""
     keep: list[str] = field(default_factory=list)
     """Superseded generations that serve until the peer follows."""
+    narrow: dict[str, list[str]] = field(default_factory=dict)
+    """Of those, the ones that lose a channel at once, and the channels that stay."""
     unload: list[str] = field(default_factory=list)
     """Connections that go at once."""
     end_ike: list[str] = field(default_factory=list)
@@ -72,7 +71,7 @@ def make_plan(
     wanted = {entry["connection"]["name"]: entry for entry in declared}
     by_stem = {entry["connection"]["stem"]: entry["connection"] for entry in declared}
     for entry in declared:
-        _plan_declared(plan, entry, loaded, sure, record)
+        _plan_declared(plan, entry, loaded, sure, record, sas)
     for name in sorted(loaded.keys() - wanted.keys()):
         _plan_other(plan, name, by_stem, loaded, sure, record, sas)
     standing = wanted.keys() | set(plan.keep)
@@ -109,6 +108,7 @@ def _plan_declared(
     loaded: Mapping[str, Sequence[str]],
     sure: frozenset[str],
     record: Record,
+    sas: Sequence[IkeSa],
 ) -> None:
     connection = entry["connection"]
     name, peer = connection["name"], connection["peer"]
@@ -118,8 +118,9 @@ def _plan_declared(
         # Only the comment differs (a new telephone number): charon need not know.
         plan.steps.append(Step(name, peer, "change", "comment only"))
     elif name in loaded:
+        # No generation can stand beside its own name: it is ended and begun again.
         plan.load.append(name)
-        plan.restart.append(name)
+        plan.end_ike += [sa.unique_id for sa in sas if sa.name == name]
         plan.steps.append(Step(name, peer, "change", "charon holds it with other content"))
     else:
         elders = [other for other in loaded if stem(other) == connection["stem"]]
@@ -155,11 +156,12 @@ def _plan_other(
         plan.unload.append(name)
         plan.steps.append(Step(name, peer, "remove", "superseded twice"))
         return
-    closed = set(loaded[name]) - set(heir["channels"])
+    closed = sorted(set(loaded[name]) - set(heir["channels"]))
     if closed:
-        # Narrowing waits for nobody: the elder can no longer be asked for the closed channel,
-        # and what is open goes on over its IKE_SA until the heir is up.
-        plan.unload.append(name)
+        # Narrowing waits for nobody: the elder loses the closed channel now, and what is open goes
+        # on over it until the heir is up.
+        plan.steps.append(Step(name, peer, "remove", f"closed: {', '.join(closed)}"))
+        plan.narrow[name] = sorted(set(loaded[name]) - set(closed))
         plan.end_children += [
             child.unique_id
             for sa in sas
@@ -167,9 +169,6 @@ def _plan_other(
             for child in sa.children
             if child.name in closed
         ]
-        reason = f"closed: {', '.join(sorted(closed))}"
-        plan.steps.append(Step(name, peer, "remove", reason))
-        return
     plan.keep.append(name)
 
 

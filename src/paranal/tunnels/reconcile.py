@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from paranal.agreement.connections import Connection, to_vici
+from paranal.agreement.connections import Connection, to_swanctl, to_vici
 from paranal.messages import Refusal
 from paranal.tunnels.charon import CharonError, IkeSa, Start
 from paranal.tunnels.plan import Plan, make_plan, replaces, stem
 from paranal.tunnels.record import (
     Declared,
+    Held,
     Paths,
     Record,
     credentials,
@@ -190,13 +191,13 @@ def _load(
         for name in plan.load:
             failing = name
             charon.load(to_vici(wanted[name]["connection"], paths.certificate))
-        for name in plan.keep:
-            # The first loaded of two equal candidates answers a peer: that must be the new one.
+        for name in touched(after, plan):
             failing = name
-            charon.unload(name)
-            charon.load(to_vici(record.held[name]["connection"], paths.certificate))
+            if not after.held[name]["connection"]["initiates"]:
+                charon.unload(name)
+            charon.load(to_vici(after.held[name]["connection"], paths.certificate))
         shown_now = charon.connections()
-        for name in plan.load + plan.keep:
+        for name in plan.load + touched(after, plan):
             after.held[name]["observed"] = observed(shown_now[name])
         failing = str(paths.file)
         after.save(paths)
@@ -206,9 +207,34 @@ def _load(
     return after
 
 
+def touched(record: Record, plan: Plan) -> list[str]:
+    """Return the elders that must be loaded again beside their heirs.
+
+    A responder's: of two equal candidates the one loaded first answers, and that must be the
+    heir; unloading one that only traps leaves its SAs alone. An initiator's only where it loses a
+    channel: charon then ends that CHILD_SA; to unload it would end them all.
+    """
+    return [
+        name
+        for name in plan.keep
+        if name in plan.narrow or not record.held[name]["connection"]["initiates"]
+    ]
+
+
+def _narrowed(held: Held, channels: Sequence[str]) -> Held:
+    """Return an elder without its closed channels; its name stays, for it is the same IKE_SA."""
+    connection = held["connection"]
+    children = {name: connection["config"]["children"][name] for name in channels}
+    config = {**connection["config"], "children": children}
+    less: Connection = {**connection, "channels": list(channels), "config": config}
+    return {**held, "connection": less, "text": to_swanctl(less) + "\n"}
+
+
 def _next_record(declared: Sequence[Declared], record: Record, plan: Plan) -> Record:
     """Return the record of the declared connections and of those kept beside them."""
     held = {name: record.held[name] for name in plan.keep}
+    for name, channels in plan.narrow.items():
+        held[name] = _narrowed(held[name], channels)
     for entry in declared:
         name = entry["connection"]["name"]
         shown = record.held[name]["observed"] if name in record.held else ""
@@ -222,7 +248,7 @@ def _undo(charon: Daemon, record: Record, plan: Plan, paths: Paths) -> None:
     for name in plan.load:
         if name in loaded and name not in record.held:
             charon.unload(name)
-    for name in plan.load + plan.keep:
+    for name in plan.load + touched(record, plan):
         if name in record.held:
             charon.load(to_vici(record.held[name]["connection"], paths.certificate))
 
@@ -233,8 +259,7 @@ def _end(charon: Daemon, plan: Plan) -> None:
         charon.unload(name)
     for unique_id in plan.end_children:
         charon.end_child(unique_id)
-    restarted = [sa.unique_id for sa in charon.ike_sas() if sa.name in plan.restart]
-    for unique_id in {*plan.end_ike, *restarted}:
+    for unique_id in plan.end_ike:
         charon.end_ike(unique_id)
     for unique_id in plan.reauthenticate:
         charon.reauthenticate(unique_id)
