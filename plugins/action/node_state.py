@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # noqa: F401 - loaded once before the forks, not once in each of them
 from ansible.plugins.action import ActionBase
 
 from paranal.agreement import load, member_view

@@ -54,7 +54,13 @@ from .paranal_tree import (
 )
 from .paranal_units import OPPOSITE, unit_actions
 
-NO_MANIFEST: dict[str, Any] = {"entries": {}, "absent": [], "made": [], "pending": []}
+NO_MANIFEST: dict[str, Any] = {
+    "entries": {},
+    "absent": [],
+    "services": [],
+    "made": [],
+    "pending": [],
+}
 # How long a check may wait for what its command set going.
 CHECK_SECONDS = 15
 UNIT_FILES = ("*/systemd/system/*",)
@@ -153,6 +159,8 @@ class Application:
             report.services = [f"{verb} {name}" for verb, name in units]
         elif affected or units or self._activations([]):
             self._change(plan, pending, units, interrupted, report)
+        else:
+            self._record([])
         return report
 
     def _refuse_targets(self) -> None:
@@ -454,11 +462,22 @@ class Application:
         self.manifest["pending"] = sorted({*self.manifest["pending"], *paths})
         write_json(self.manifest_file, self.manifest)
 
+    def _record(self, made: Iterable[str]) -> None:
+        """Write the manifest, where it does not say so already: what is ours, whoever wrote it."""
+        made = {*self.manifest["made"], *made, *self._former_directories()}
+        manifest = {
+            "entries": {p: {**e.facts, "secret": e.secret} for p, e in self.desired.items()},
+            "absent": self.absent,
+            "services": [item["name"] for item in self.request["services"]],
+            "made": self._remove_empty(made),
+            "pending": [],
+        }
+        if manifest != self.manifest:
+            self.node.prepare()
+            write_json(self.manifest_file, manifest)
+
     def _finish(self, plan: Plan, journal: dict[str, Any], report: Report) -> None:
-        made = {*self.manifest["made"], *journal["made"], *self._former_directories()}
-        entries = {p: {**e.facts, "secret": e.secret} for p, e in self.desired.items()}
-        manifest = {"entries": entries, "absent": self.absent, "pending": []}
-        write_json(self.manifest_file, {**manifest, "made": self._remove_empty(made)})
+        self._record(journal["made"])
         self.step("manifest written")
         if plan.paths:
             previous = self.folder / "previous"

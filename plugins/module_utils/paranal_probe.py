@@ -14,6 +14,7 @@ from typing import Any
 
 from .paranal_node import Node, Refused, Run, read_json
 from .paranal_tree import facts_of, observe
+from .paranal_units import unit_facts
 
 
 def probe_owners(node: Node) -> dict[str, Any]:
@@ -49,20 +50,15 @@ def probe_packages(run: Run) -> dict[str, str]:
     return {name: version for status, name, version in rows if status.startswith("ii")}
 
 
-def probe_units(run: Run) -> dict[str, Any]:
-    """Return ``{unit: {"active", "enabled"}}`` of everything systemd has loaded or could load."""
-    files = run(["systemctl", "list-unit-files", "--output=json"], 60)
-    loaded = run(["systemctl", "list-units", "--all", "--output=json"], 60)
-    if files.status != 0 or loaded.status != 0:
-        return {"absent": files.tail if files.status != 0 else loaded.tail}
-    units = {
-        item["unit_file"]: {"active": "inactive", "enabled": item["state"]}
-        for item in json.loads(files.out)
-    }
-    for item in json.loads(loaded.out):
-        known = units.get(item["unit"], {"enabled": ""})
-        units[item["unit"]] = {**known, "active": item["active"]}
-    return units
+def probe_units(node: Node, run: Run) -> dict[str, dict[str, str]]:
+    """Return ``{unit: {"active", "enabled"}}`` of the units that our manifests declare.
+
+    Only those: listing every unit file keeps systemd busy for seconds on a slow disk.
+    """
+    manifests = [read_json(file) for file in sorted((node.state / "owned").glob("*.json"))]
+    return unit_facts(
+        sorted({name for item in manifests for name in item.get("services", [])}), run
+    )
 
 
 def probe_settings(node: Node) -> dict[str, str]:

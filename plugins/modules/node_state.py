@@ -94,8 +94,9 @@ probe:
     - What the node holds, one key for each prober; a missing tool is {"absent" - reason}.
     - 'C(owners): {OWNER: {"entries": {PATH: {kind, sha256, mode, owner, group} or null},
       "pending": [PATH], "interrupted": bool}}.'
-    - 'C(packages): {NAME: version}. C(units): {NAME: {"active", "enabled"}}. C(settings): the live
-      value of every kernel setting of our own sysctl file.'
+    - 'C(packages): {NAME: version}. C(units): {NAME: {"active", "enabled"}} of the services that
+      tasks of node_files declared. C(settings): the live value of every kernel setting of our own
+      sysctl file.'
     - 'C(host): {os, python, kernel, container, free_mib, interfaces, accounts}.'
     - Further keys are those of PROBERS in the module.
   type: dict
@@ -106,6 +107,7 @@ checks: {type: list, returned: close, description: "One {name, result: ok|failed
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -140,7 +142,7 @@ from ..module_utils.paranal_vici import probe_tunnels  # noqa: TID252
 PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
     "owners": lambda node, view: probe_owners(node),
     "packages": lambda node, view: probe_packages(run_command),
-    "units": lambda node, view: probe_units(run_command),
+    "units": lambda node, view: probe_units(node, run_command),
     "settings": lambda node, view: probe_settings(node),
     "host": lambda node, view: probe_host(node, run_command),
     "firewall": lambda node, view: probe_firewall(node, run_command),
@@ -156,7 +158,12 @@ def open_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, A
         taken = take_lock(
             node, params["session"], params["lease_seconds"], params["take_over"] or ""
         )
-    probe = {name: prober(node, params["view"]) for name, prober in PROBERS.items()}
+    # Side by side: most of them wait for another process (systemd, dpkg, charon, nft).
+    with ThreadPoolExecutor(max_workers=len(PROBERS)) as pool:
+        running = {
+            name: pool.submit(prober, node, params["view"]) for name, prober in PROBERS.items()
+        }
+        probe = {name: future.result() for name, future in running.items()}
     return {"probe": probe, "taken_over": taken}
 
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any
-
-from jsonschema import Draft202012Validator, FormatChecker
+from typing import TYPE_CHECKING, Any
 
 from paranal.agreement.source import FieldPath, Source
 from paranal.messages import Refusal
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 SMALLEST_PREFIX_LENGTH = 8
 """A member announces at most a /8: anything wider would capture other people's addresses."""
@@ -38,6 +39,10 @@ def problems(source: Source) -> Iterator[Refusal]:
 
 @cache
 def _validator() -> Draft202012Validator:
+    # Here, because a node derives connections from its view and never checks an agreement: the
+    # import costs a seventh of a second, and timers run on every node.
+    from jsonschema import Draft202012Validator, FormatChecker
+
     text = files(__package__).joinpath("agreement.schema.json").read_text(encoding="utf-8")
     return Draft202012Validator(json.loads(text), format_checker=FormatChecker())
 
@@ -56,13 +61,21 @@ def _schema(source: Source) -> Iterator[Refusal]:
 def _networks(source: Source) -> Iterator[Refusal]:
     for code, member in source.data["members"].items():
         base: FieldPath = ("members", code)
-        prefix = None
+        prefix, prefix_text = None, member["inner_prefix"]
         try:
-            prefix = IPv4Network(member["inner_prefix"])
+            prefix = IPv4Network(prefix_text)
         except ValueError as error:
-            yield _unusable(source, (*base, "inner_prefix"), member["inner_prefix"], str(error))
-        if prefix is not None and (reason := _wrong_prefix(prefix)):
-            yield _unusable(source, (*base, "inner_prefix"), member["inner_prefix"], reason)
+            yield _unusable(source, (*base, "inner_prefix"), "PAR-0108", prefix_text, reason=error)
+        if prefix is not None and prefix.prefixlen < SMALLEST_PREFIX_LENGTH:
+            yield _unusable(
+                source,
+                (*base, "inner_prefix"),
+                "PAR-0114",
+                prefix_text,
+                smallest=SMALLEST_PREFIX_LENGTH,
+            )
+        elif prefix is not None and not _reachable(prefix):
+            yield _unusable(source, (*base, "inner_prefix"), "PAR-0115", prefix_text)
         for field in (("wan_address",), *(("addresses", name) for name in member["addresses"])):
             text = member[field[0]] if len(field) == 1 else member[field[0]][field[1]]
             yield from _address(source, (*base, *field), text, prefix)
@@ -74,25 +87,17 @@ def _address(
     try:
         address = IPv4Address(text)
     except ValueError as error:
-        yield _unusable(source, field, text, str(error))
+        yield _unusable(source, field, "PAR-0108", text, reason=error)
         return
     if not _reachable(address):
-        yield _unusable(source, field, text, "it is not an address that a peer can reach")
+        yield _unusable(source, field, "PAR-0115", text)
     if prefix is None:
         return
     inside = address in prefix
     if "addresses" in field and not inside:
-        yield _unusable(source, field, text, f"it lies outside the member's own prefix {prefix}")
+        yield _unusable(source, field, "PAR-0116", text, prefix=prefix)
     if "addresses" not in field and inside:
-        yield _unusable(source, field, text, f"it lies inside the member's own prefix {prefix}")
-
-
-def _wrong_prefix(prefix: IPv4Network) -> str | None:
-    if prefix.prefixlen < SMALLEST_PREFIX_LENGTH:
-        return f"wider than /{SMALLEST_PREFIX_LENGTH}"
-    if not _reachable(prefix):
-        return "not a network that a peer can reach"
-    return None
+        yield _unusable(source, field, "PAR-0117", text, prefix=prefix)
 
 
 def _reachable(place: IPv4Address | IPv4Network) -> bool:
@@ -101,9 +106,9 @@ def _reachable(place: IPv4Address | IPv4Network) -> bool:
     )
 
 
-def _unusable(source: Source, field: FieldPath, value: str, reason: str) -> Refusal:
+def _unusable(source: Source, field: FieldPath, code: str, value: str, **params: object) -> Refusal:
     name = ".".join(map(str, field))
-    return Refusal("PAR-0108", where=source.where(field), value=value, field=name, reason=reason)
+    return Refusal(code, where=source.where(field), value=value, field=name, **params)
 
 
 def _overlaps(source: Source) -> Iterator[Refusal]:
@@ -192,16 +197,15 @@ def _pairs(source: Source) -> Iterator[Refusal]:
             continue
         first, second = pair["members"]
         if first >= second:
-            reason = "the members must be two, in alphabetical order"
-            yield _asymmetric(source, (*field, "members"), (first, second), reason)
+            yield _pair_refused(source, (*field, "members"), "PAR-0118", first, second)
             continue
         if (first, second) in declared:
-            yield _asymmetric(source, field, (first, second), "it is declared twice")
+            yield _pair_refused(source, field, "PAR-0119", first, second)
         declared.add((first, second))
         yield from _directions(source, field, pair)
     for first, second in itertools.combinations(sorted(members), 2):
         if (first, second) not in declared:
-            yield _asymmetric(source, ("pairs",), (first, second), "it is not declared")
+            yield _pair_refused(source, ("pairs",), "PAR-0120", first, second)
 
 
 def _directions(source: Source, field: FieldPath, pair: dict[str, Any]) -> Iterator[Refusal]:
@@ -209,25 +213,25 @@ def _directions(source: Source, field: FieldPath, pair: dict[str, Any]) -> Itera
     directions = pair["directions"]
     wanted = {f"{first}>{second}", f"{second}>{first}"}
     if set(directions) != wanted:
-        reason = (
-            f"its directions are {', '.join(sorted(directions))}, not {', '.join(sorted(wanted))}"
-        )
-        yield _asymmetric(source, (*field, "directions"), (first, second), reason)
+        found, both = (", ".join(sorted(names)) for names in (directions, wanted))
+        place = (*field, "directions")
+        yield _pair_refused(source, place, "PAR-0107", first, second, found=found, wanted=both)
         return
     if len({frozenset(direction["services"]) for direction in directions.values()}) > 1:
-        reason = "its two directions declare different services"
-        yield _asymmetric(source, (*field, "directions"), (first, second), reason)
+        yield _pair_refused(source, (*field, "directions"), "PAR-0121", first, second)
     for name, direction in directions.items():
         for service, status in direction["services"].items():
-            place = source.where((*field, "directions", name, "services", service))
+            where = source.where((*field, "directions", name, "services", service))
             if service not in source.data["services"]:
-                yield Refusal("PAR-0111", where=place, service=service)
+                yield Refusal("PAR-0111", where=where, service=service)
             if status in ("live", "trial") and "legal" not in direction:
-                yield Refusal("PAR-0109", where=place, direction=name, service=service)
+                yield Refusal("PAR-0109", where=where, direction=name, service=service)
 
 
-def _asymmetric(source: Source, field: FieldPath, pair: tuple[str, str], reason: str) -> Refusal:
-    return Refusal("PAR-0107", where=source.where(field), pair="-".join(pair), reason=reason)
+def _pair_refused(
+    source: Source, field: FieldPath, code: str, first: str, second: str, **params: str
+) -> Refusal:
+    return Refusal(code, where=source.where(field), pair=f"{first}-{second}", **params)
 
 
 _CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (

@@ -25,7 +25,7 @@ from plugins.module_utils.paranal_node import (
     collect_changes,
     run_command,
 )
-from plugins.module_utils.paranal_probe import probe_owners
+from plugins.module_utils.paranal_probe import probe_owners, probe_units
 from plugins.module_utils.paranal_tree import decode_payload
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -126,6 +126,26 @@ def test_a_mode_changed_by_hand_is_put_right(node: Node) -> None:
     assert report.plan.replaced == ["/etc/a"]
     assert stat.S_IMODE(node.real("/etc/a").stat().st_mode) == 0o644
     assert "0666" in report.diff[0]["before"]
+
+
+def test_a_file_that_already_is_as_desired_becomes_ours_without_a_change(node: Node) -> None:
+    node.real("/etc/a").write_text("a")
+    node.real("/etc/a").chmod(0o644)
+    assert not apply(node, {"/etc/a": "a"}, check=True).changed
+    assert probe_owners(node) == {}
+    assert not apply(node, {"/etc/a": "a"}).changed
+    assert list(probe_owners(node)["demo"]["entries"]) == ["/etc/a"]
+    assert apply(node, {"/etc/b": "b"}).plan.removed == ["/etc/a"]
+
+
+def test_a_service_declared_later_is_probed_without_a_change(node: Node) -> None:
+    systemd = Systemd(a=("active", "enabled"))
+    apply(node, {"/etc/a": "a"}, run=systemd)
+    assert probe_units(node, systemd) == {}
+    services = [wanted("a", enabled=True)]
+    assert not apply(node, {"/etc/a": "a"}, services=services, run=systemd).changed
+    expected = {"a.service": {"active": "active", "enabled": "enabled"}}
+    assert probe_units(node, systemd) == expected
 
 
 def test_links_and_directories_are_owned_like_files(node: Node) -> None:
