@@ -13,6 +13,9 @@ from paranal.messages import Refusal
 REPOSITORY = Path(__file__).parents[3]
 SHIPPED = REPOSITORY / "agreement" / "pacific-alliance.yml"
 
+PE_MX_LESS = "pe>mx:\n        services: {person: live"
+"""One direction of the pair without one of the services that the other has."""
+
 Edit = Callable[[str], str]
 
 
@@ -75,16 +78,16 @@ def test_shipped_agreements_are_sound(name: str) -> None:
         ),
         pytest.param(
             replaced("members: [mx, pe]", "members: [pe, mx]"),
-            "PAR-0107",
+            "PAR-0118",
             "members: [pe, mx]",
             id="pair-out-of-order",
         ),
         pytest.param(
-            replaced("members: [mx, pe]", "members: [co, pe]"), "PAR-0107", None, id="pair-twice"
+            replaced("members: [mx, pe]", "members: [co, pe]"), "PAR-0119", None, id="pair-twice"
         ),
         pytest.param(
             replaced("inner_prefix: 10.51.0.0/16", "inner_prefix: 0.0.0.0/0"),
-            "PAR-0108",
+            "PAR-0114",
             "0.0.0.0/0",
             id="everything-as-prefix",
         ),
@@ -96,15 +99,36 @@ def test_shipped_agreements_are_sound(name: str) -> None:
         ),
         pytest.param(
             replaced("wan_address: 203.0.113.34", "wan_address: 127.0.0.1"),
-            "PAR-0108",
+            "PAR-0115",
             "127.0.0.1",
             id="loopback-wan",
         ),
         pytest.param(
             replaced("wan_address: 203.0.113.34", "wan_address: 10.51.0.9"),
-            "PAR-0108",
+            "PAR-0117",
             "10.51.0.9",
             id="wan-inside-inner",
+        ),
+        pytest.param(
+            replaced("operational: 10.51.1.1", "operational: 10.99.1.1"),
+            "PAR-0116",
+            "10.99.1.1",
+            id="address-outside-own-prefix",
+        ),
+        pytest.param(
+            replaced(
+                "pe>mx:\n        services: {person: live, document: pending, ",
+                "pe>mx:\n        services: {person: live, ",
+            ),
+            "PAR-0121",
+            None,
+            id="services-differ",
+        ),
+        pytest.param(
+            replaced("wan_address: 203.0.113.34", "wan_address: 203.0.113.334"),
+            "PAR-0108",
+            "203.0.113.334",
+            id="no-address",
         ),
         pytest.param(
             replaced("operator: Migración Colombia", 'operator: "Migración } Colombia"'),
@@ -159,6 +183,12 @@ def test_refusal_names_code_and_line(
         line = int(where.rsplit(":", 1)[1])
         wanted = line_of(text, needle)
         assert abs(line - wanted) <= 1, f"{where}, but {needle!r} stands on line {wanted}"
+
+
+def test_every_pair_is_declared(tmp_path: Path) -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    undeclared = text[: text.index("  - members: [mx, pe]")]
+    assert refusal(tmp_path, undeclared).code == "PAR-0120"
 
 
 def test_open_direction_needs_a_legal_instrument(tmp_path: Path) -> None:
