@@ -321,7 +321,7 @@ def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
     ("name", "code", "says"),
     [
         ("unopened", "PAR-0302", "nobody"),
-        ("wrong", "PAR-0108", "wrong.yml:53"),
+        ("wrong", "PAR-0116", "wrong.yml:53"),
         ("held", "PAR-0301", "luis"),
         ("held", "PAR-0301", "paranal_take_over=elsewhere-1-1"),
     ],
