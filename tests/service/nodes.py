@@ -80,7 +80,6 @@ pg_ctlcluster 17 main start
 runuser -u postgres -- python3 -P -B -m paranal.query.migrate
 runuser -u paranal-source -- \\
     paranal source import - --format jsonl --source national </root/people.jsonl
-haproxy -W -D -f /etc/haproxy/haproxy.cfg -p /run/haproxy.pid
 """
 
 
@@ -383,3 +382,5 @@ def mesh(name: str, folder: Path) -> Iterator[Mesh]:
 def _set_up(node: Node) -> None:
     node.must("sh", "-c", SET_UP)
     node.start("national" if node.code == "pe" else "alliance")
+    # Last, so that its first look at a service finds it.
+    node.must("haproxy", "-W", "-D", "-f", "/etc/haproxy/haproxy.cfg", "-p", "/run/haproxy.pid")
