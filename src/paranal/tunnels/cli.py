@@ -14,7 +14,7 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
-from paranal.tunnels.reconcile import ask_again, missing, settle
+from paranal.tunnels.reconcile import ask_again, end_duplicates, missing, settle
 from paranal.tunnels.record import Paths, read_record
 from paranal.tunnels.verify import problems, report
 
@@ -96,7 +96,7 @@ def _heal(args: argparse.Namespace) -> int:
             return 0
         asked = ask_again(charon, wanted)
         deadline = time.monotonic() + HEAL_SECONDS
-        gone = settle(charon, record, paths)
+        gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
         while asked and time.monotonic() < deadline:
             time.sleep(0.25)
             gone += settle(charon, record, paths)

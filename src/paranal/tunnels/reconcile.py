@@ -148,6 +148,25 @@ def ask_again(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
     return asked
 
 
+def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
+    """End all but the newest complete IKE_SA of each connection we initiate; return their names.
+
+    Two are left when both ends came up at once, or the responder reauthenticated. Only the
+    initiator may end one: the peer only traps, so it does not start it again.
+    """
+    ended, sas = [], charon.ike_sas()
+    for connection in wanted:
+        whole = [
+            sa
+            for sa in sas
+            if sa.name == connection["name"] and sa.installed() >= set(connection["channels"])
+        ]
+        for sa in whole[:-1] if connection["initiates"] else []:
+            charon.end_ike(sa.unique_id)
+            ended.append(sa.name)
+    return ended
+
+
 def missing(connection: Connection, sas: Sequence[IkeSa]) -> list[str]:
     """Return the channels of a connection that carry no traffic now."""
     mine = (sa.installed() for sa in sas if sa.name == connection["name"] and sa.established)

@@ -19,7 +19,15 @@ from paranal.messages import Refusal
 from paranal.tunnels import reconcile as subject
 from paranal.tunnels.charon import CharonError, ChildSa, IkeSa, Start
 from paranal.tunnels.plan import Step
-from paranal.tunnels.reconcile import Result, ask_again, preview, reconcile, settle, survey
+from paranal.tunnels.reconcile import (
+    Result,
+    ask_again,
+    end_duplicates,
+    preview,
+    reconcile,
+    settle,
+    survey,
+)
 from paranal.tunnels.record import Declared, Paths, read_record
 
 REPOSITORY = Path(__file__).parents[3]
@@ -529,6 +537,18 @@ def test_only_the_initiator_asks_again_and_only_for_what_is_missing(charon: Fake
     assert f"{name}/operational" not in asked
     charon.sas = [ike_sa(name, "1", [], state="CONNECTING")]
     assert not [one for one in ask_again(charon, ours) if one.startswith(name)]
+
+
+def test_the_initiator_alone_ends_duplicates_and_keeps_the_newest(charon: FakeCharon) -> None:
+    for member, peer, ended in (("co", "pe", ["1", "2"]), ("pe", "co", [])):
+        wanted = connections(view(member), ANCHORS)
+        name = next(one["name"] for one in wanted if one["peer"] == peer)
+        both = ["operational", "strategic"]
+        charon.sas = [ike_sa(name, str(number), both) for number in (1, 2, 3)]
+        charon.sas.append(ike_sa(name, "4", ["operational"]))  # still coming up
+        assert end_duplicates(charon, wanted) == [name] * len(ended)
+        left = [sa.unique_id for sa in charon.sas]
+        assert left == [number for number in ("1", "2", "3", "4") if number not in ended]
 
 
 def test_a_new_telephone_number_changes_the_file_and_not_the_tunnel(
