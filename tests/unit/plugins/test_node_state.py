@@ -35,6 +35,7 @@ from plugins.module_utils.paranal_probe import (
     probe_settings,
     probe_units,
 )
+from plugins.modules import node_state as module
 from plugins.modules.node_state import abort_node, close_node
 
 ANA = {"id": "lima-11-1", "operator": "ana", "controller": "lima"}
@@ -254,6 +255,18 @@ def test_missing_tools_are_absent_and_not_an_error(node: Node) -> None:
     host = probe_host(node, broken)
     assert (host["os"]["version_id"], host["interfaces"]) == ("13", {})
     assert (probe_owners(node), probe_settings(node)) == ({}, {})
+
+
+def test_a_prober_that_breaks_does_not_stop_the_run_that_may_repair_it(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(node: Node, view: dict[str, Any]) -> None:
+        raise AttributeError("module 'vici' has no attribute 'Session'")
+
+    monkeypatch.setattr(module, "PROBERS", {"tunnels": breaks, "good": lambda node, view: 1})
+    probe = module.open_node(node, {"view": {}}, check=True)["probe"]
+    assert probe["good"] == 1
+    assert "no attribute 'Session'" in probe["tunnels"]["absent"]
 
 
 def test_settings_are_the_live_values_of_what_our_file_declares(node: Node) -> None:
