@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -19,6 +20,11 @@ LAB = os.environ.get("PARANAL_LAB", "molecule")
 AGREEMENT = os.environ.get("PARANAL_AGREEMENT", "pacific-alliance")
 MEMBERS = sorted(load(ROOT / "agreement" / f"{AGREEMENT}.yml").members)
 ARTEFACTS = ROOT / ".build" / "artefacts" / LAB
+
+
+def pytest_sessionstart() -> None:
+    """Forget what an earlier run kept of its failure."""
+    shutil.rmtree(ARTEFACTS, ignore_errors=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
