@@ -5,6 +5,7 @@ The module documents the options. A bad agreement is refused here, before any no
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import subprocess
@@ -147,7 +148,7 @@ def this_run() -> dict[str, Any]:
     parent = os.getppid()
     return {
         "id": f"{controller}-{parent}-{started(parent)}",
-        "operator": os.environ.get("SUDO_USER") or os.environ.get("USER") or str(os.getuid()),
+        "operator": os.environ.get("SUDO_USER") or getpass.getuser(),
         "controller": controller,
         **revision(),
     }

@@ -218,12 +218,20 @@ def mode_of(status: os.stat_result) -> str:
 
 
 def take_lock(
-    node: Node, session: dict[str, Any], lease: float, take_over: str = "", now: float | None = None
+    node: Node,
+    session: dict[str, Any],
+    lease: float,
+    take_over: str = "",
+    *,
+    now: float | None = None,
+    patience: float = 60,
 ) -> str:
     """Take the node for ``session``; return the run taken over, or an empty string.
 
     The lock of the same run is renewed; a lock past its lease, or named by ``take_over``, is taken
-    over. Raises PAR-0301 with the holder when another run holds the node.
+    over. Raises PAR-0301 with the holder when another run holds the node, and PAR-0319 when the
+    run taken over left a module at work that does not end within ``patience`` seconds: killing
+    the controller does not kill what it started here.
     """
     moment = time.time() if now is None else now
     with node.alone():
@@ -238,6 +246,8 @@ def take_lock(
                 until=clock(held["expires"]),
                 run=held["id"],
             )
+        if foreign and not until(lambda: _idle(node), bool, patience):
+            raise Refused("PAR-0319", run=held["id"])
         since = moment if held is None or foreign else held["since"]
         lock = {**session, "since": since, "lease": lease, "expires": moment + lease}
         write_json(node.state / "lock", lock)
@@ -245,9 +255,10 @@ def take_lock(
 
 
 def require_lock(node: Node, session: str, now: float | None = None) -> None:
-    """Renew the lock of run ``session``. Raises PAR-0302 when that run does not hold the node.
+    """Renew the lock of run ``session``, and be at work on the node until this process ends.
 
-    Every module that changes the node calls this first.
+    Every module that changes the node calls this first. Raises PAR-0302 when that run does not
+    hold the node.
     """
     moment = time.time() if now is None else now
     with node.alone():
@@ -256,6 +267,19 @@ def require_lock(node: Node, session: str, now: float | None = None) -> None:
             holder = "nobody" if held is None else f"{held['operator']}@{held['controller']}"
             raise Refused("PAR-0302", holder=holder)
         write_json(node.state / "lock", {**held, "expires": moment + held["lease"]})
+        handle = os.open(node.state / "working", os.O_RDWR | os.O_CREAT, 0o600)
+        # Never closed: the kernel lets go of it when the process ends, however it ends.
+        fcntl.lockf(handle, fcntl.LOCK_EX)
+
+
+def _idle(node: Node) -> bool:
+    """Say whether no other process is at work on the node."""
+    with (node.state / "working").open("wb") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def release_lock(node: Node, session: str) -> None:

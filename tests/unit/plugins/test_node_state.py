@@ -123,6 +123,24 @@ def test_of_many_runs_at_once_exactly_one_gets_the_node(tmp_path: Path) -> None:
     assert sorted(run.wait() for run in runs) == [0, 1, 1, 1, 1, 1]
 
 
+def test_a_module_that_outlived_its_controller_is_waited_for(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        require_lock(node, ANA["id"])
+        os.write(ready[1], b"x")
+        os.read(go[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    with pytest.raises(Refused, match="PAR-0319"):
+        take_lock(node, LUIS, LEASE, take_over=ANA["id"], patience=0)
+    assert read_json(node.state / "lock")["operator"] == "ana"
+    os.write(go[1], b"x")
+    os.waitpid(child, 0)
+    assert take_lock(node, LUIS, LEASE, take_over=ANA["id"], patience=0) == ANA["id"]
+
+
 # --- files --------------------------------------------------------------------------------------
 
 
