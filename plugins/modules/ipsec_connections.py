@@ -69,6 +69,8 @@ from ..module_utils.paranal_vici import ABSENT  # noqa: TID252
 def main() -> NoReturn:
     """Reconcile, or in check mode say what would be done."""
     module = AnsibleModule(  # type: ignore[no-untyped-call]
+        # The rules and connections are long; who applied what is in the history.
+        no_log=True,
         argument_spec={
             "declared": {"type": "list", "elements": "dict", "required": True},
             "wait_seconds": {"type": "int", "default": 20},

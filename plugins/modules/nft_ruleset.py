@@ -130,6 +130,8 @@ def difference(live: Ruleset | None, declared: Ruleset) -> dict[str, list[str]]:
 def main() -> NoReturn:
     """Do one phase."""
     module = AnsibleModule(  # type: ignore[no-untyped-call]
+        # The rules and connections are long; who applied what is in the history.
+        no_log=True,
         argument_spec={
             "phase": {"type": "str", "required": True, "choices": ["apply", "confirm"]},
             "text": {"type": "str", "required": True},

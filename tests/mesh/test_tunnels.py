@@ -1,0 +1,151 @@
+"""Tunnels that change, heal and are proved, while what did not change is left alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+from paranal.lab.lab import Lab
+from tests.mesh.support import Views, eventually, played, sas_with
+
+FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
+SECONDS = 300
+PORTS = {"strategic": 7445, "control": 7446}
+"""Open in nft, and no daemon of ours listens there."""
+
+
+def _spis(node: Host, peer: str) -> dict[str, str]:
+    return {
+        child["name"]: child["spi-in"]
+        for sa in sas_with(node, peer)
+        for child in sa["child-sas"].values()
+    }
+
+
+def _background(node: Host, unit: str, **given: Any) -> None:  # noqa: ANN401 - see flow.py
+    node.check_output(
+        "systemd-run --quiet --collect --unit=%s python3 -I -c %s %s",
+        unit,
+        FLOW,
+        json.dumps(given),
+    )
+
+
+@pytest.mark.req("R6")
+def test_what_swanctl_loads_from_the_file_is_what_charon_was_given(
+    nodes: dict[str, Host],
+) -> None:
+    before = {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")}
+    loaded = nodes["pe"].check_output("swanctl --load-conns --noprompt")
+    assert "0 unloaded" in loaded
+    assert {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")} == before
+    nodes["pe"].check_output("paranal tunnels verify")
+
+
+@pytest.mark.req("R6")
+def test_a_tunnel_that_was_ended_is_asked_for_again_and_its_sibling_is_left_alone(
+    nodes: dict[str, Host],
+) -> None:
+    co = nodes["co"]
+    before = _spis(co, "pe")
+    (name,) = {sa["name"] for sa in sas_with(co, "pe")}
+    co.check_output("systemctl stop paranal-heal.timer")
+    try:
+        co.check_output("swanctl --terminate --ike %s --child strategic --timeout 5", name)
+        assert eventually(lambda: "strategic" not in _spis(co, "pe"), 5)
+        asked = co.check_output("paranal tunnels heal")
+        assert f"asked again for {name}/strategic" in asked
+    finally:
+        co.check_output("systemctl start paranal-heal.timer")
+    assert eventually(lambda: "strategic" in _spis(co, "pe"), 10)
+    assert _spis(co, "pe")["operational"] == before["operational"]
+    assert co.check_output("paranal tunnels heal") == "", "nothing is missing, nothing is asked"
+
+
+@pytest.mark.req("R12")
+def test_a_line_with_nothing_open_is_proved_by_its_initiator_and_ended(
+    nodes: dict[str, Host], views: Views
+) -> None:
+    closed = [peer["code"] for peer in views["cl"]["peers"] if peer["pair"]["line_check"]]
+    if not closed:
+        pytest.skip("every pair of this agreement is in service")
+    results = json.loads(nodes["cl"].check_output("paranal line-check --json"))
+    assert {peer: note["ok"] for peer, note in results.items()} == dict.fromkeys(closed, True)
+    assert json.loads(nodes["pe"].check_output("paranal line-check --json")) == {}
+    assert sas_with(nodes["cl"], "pe") == []
+
+
+@pytest.fixture
+def suspended(lab: Lab) -> Iterator[Path]:
+    """The lab's agreement, to be changed; afterwards everything is as it was."""
+    path = lab.agreement().path
+    before = path.read_text(encoding="utf-8")
+    yield path
+    path.write_text(before, encoding="utf-8")
+    played(lab, "--limit", "co,pe")
+
+
+@pytest.fixture
+def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
+    """A flow from CO to PE for each service of the strategic channel, over and over."""
+    co, pe = nodes["co"], nodes["pe"]
+    ours, theirs = (views[code]["member"]["addresses"]["strategic"] for code in ("co", "pe"))
+    units = [f"flow-{service}" for service in PORTS]
+    for service, port in PORTS.items():
+        _background(pe, f"flow-{service}", serve=(theirs, port))
+        _background(
+            co,
+            f"flow-{service}",
+            call=(theirs, port),
+            source=ours,
+            seconds=SECONDS,
+            file=f"/run/flow-{service}.json",
+            stop="/run/flow.stop",
+        )
+    yield
+    for node in (co, pe):
+        node.run("systemctl stop %s", " ".join(units))
+        node.run("rm --force /run/flow.stop /run/flow-strategic.json /run/flow-control.json")
+
+
+@pytest.mark.req("R6", "R12")
+@pytest.mark.usefixtures("flows")
+def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
+    lab: Lab, nodes: dict[str, Host], suspended: Path
+) -> None:
+    """Close the operational channel, and one of the two services of the strategic one."""
+    co, pe = nodes["co"], nodes["pe"]
+    mexico, before = _spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
+    for service in PORTS:
+        co.check_output("systemctl is-active %s", f"flow-{service}")
+    document = yaml.safe_load(suspended.read_text(encoding="utf-8"))
+    (pair,) = [one for one in document["pairs"] if one["members"] == ["co", "pe"]]
+    for direction in pair["directions"].values():
+        direction["services"] |= {"person": "suspended", "control": "suspended"}
+    suspended.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+
+    played(lab, "--limit", "co,pe")
+
+    assert set(_spis(co, "pe")) == set(_spis(pe, "co")) == {"strategic"}
+    assert {sa["name"] for sa in sas_with(co, "pe")}.isdisjoint(before)
+    assert _spis(pe, "mx") == mexico, "a pair that did not change keeps its SPIs"
+    assert _ended(co, "control")["error"].startswith("ConnectionReset")
+    co.check_output("touch /run/flow.stop")
+    going_on = _ended(co, "strategic")
+    assert going_on["error"] == ""
+    assert going_on["trips"] > 100
+    assert going_on["worst_ms"] < 2000
+
+
+def _ended(node: Host, service: str) -> dict[str, Any]:
+    """Return what the caller of a flow wrote when it ended."""
+    file = f"/run/flow-{service}.json"
+    assert eventually(lambda: bool(node.file(file).exists), 10), f"{service} goes on"
+    found: dict[str, Any] = json.loads(node.file(file).content_string)
+    return found
