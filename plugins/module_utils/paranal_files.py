@@ -13,16 +13,14 @@ before the first rename, so a full disk is met while nothing has changed yet.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NoReturn
 
+from .paranal_activate import Activation, Report
 from .paranal_node import (
     Node,
     Refused,
@@ -33,7 +31,6 @@ from .paranal_node import (
     read_json,
     run_command,
     sync_directory,
-    until,
     user_id,
     write_beside,
     write_json,
@@ -47,12 +44,11 @@ from .paranal_tree import (
     diff_of,
     facts_of,
     make_plan,
-    matches,
     missing_parents,
     observe,
     remove,
 )
-from .paranal_units import OPPOSITE, unit_actions
+from .paranal_validate import staged, validate
 
 NO_MANIFEST: dict[str, Any] = {
     "entries": {},
@@ -61,26 +57,6 @@ NO_MANIFEST: dict[str, Any] = {
     "made": [],
     "pending": [],
 }
-# How long a check may wait for what its command set going.
-CHECK_SECONDS = 15
-UNIT_FILES = ("*/systemd/system/*",)
-
-
-@dataclass
-class Report:
-    """What was done, or in check mode would be done."""
-
-    plan: Plan
-    diff: list[dict[str, str]]
-    activated: list[str] = field(default_factory=list)
-    services: list[str] = field(default_factory=list)
-    validators: list[dict[str, str]] = field(default_factory=list)
-    recovered: str = ""
-
-    @property
-    def changed(self) -> bool:
-        """Say whether the node is different from before."""
-        return bool(self.plan.paths or self.activated or self.services or self.recovered)
 
 
 @dataclass(frozen=True)
@@ -130,6 +106,7 @@ class Application:
         self.folder = node.state / "generations" / owner
         self.manifest_file = node.state / "owned" / f"{owner}.json"
         self.manifest = read_json(self.manifest_file) or dict(NO_MANIFEST)
+        self.activation = Activation(request, run, step)
 
     # --- the whole way ------------------------------------------------------------------------
 
@@ -151,14 +128,15 @@ class Application:
             [diff_of(path, current[path], self.desired.get(path)) for path in plan.paths],
             recovered=f"{interrupted.phase} interrupted" if interrupted.phase else "",
         )
-        units = self._unit_actions()
+        units = self.activation.unit_actions()
+        due = self.activation.due(affected)
         if affected:
             report.validators = self._validate(affected, check=check)
         if check:
-            report.activated = [" ".join(item["command"]) for item in self._activations(affected)]
+            report.activated = [" ".join(item["command"]) for item in due]
             report.services = [f"{verb} {name}" for verb, name in units]
-        elif affected or units or self._activations([]):
-            self._change(plan, pending, units, interrupted, report)
+        elif affected or units or due:
+            self._change(plan, pending, interrupted, report)
         else:
             self._record([])
         return report
@@ -213,53 +191,14 @@ class Application:
             if p in self.desired or e is None or e.kind != "directory"
         }
 
-    # --- validators ---------------------------------------------------------------------------
-
     def _validate(self, affected: list[str], *, check: bool) -> list[dict[str, str]]:
-        results = []
-        with self._staged(check=check) as root:
-            for item in self.request["validate"]:
-                for argv, path in _commands(item, affected, self.desired, root):
-                    results.append(self._validate_one(item, argv, path, root, check=check))
-        return results
-
-    def _validate_one(
-        self, item: dict[str, Any], argv: list[str], path: str, root: Path, *, check: bool
-    ) -> dict[str, str]:
-        command = " ".join(item["command"]).replace("{staged}", path)
-        missing = [need for need in item["needs"] if not self.node.real(need).exists()]
-        if check and missing:
-            return {
-                "command": command,
-                "result": "not run",
-                "reason": f"{missing[0]} is not there yet",
-            }
-        outcome = self.run(argv, 60)
-        if check and outcome.status == 127:
-            return {"command": command, "result": "not run", "reason": outcome.err}
-        if outcome.status != 0:
-            hidden = any(self.desired[p].secret for p in self.desired if matches(p, item["paths"]))
-            reason = "output withheld, the file is secret" if hidden else outcome.tail
-            raise Refused(
-                "PAR-0310", path=path, command=command, reason=reason.replace(str(root), "")
-            )
-        return {"command": command, "result": "ok", "reason": ""}
-
-    @contextlib.contextmanager
-    def _staged(self, *, check: bool) -> Iterator[Path]:
-        """Yield the root of a private copy of the whole desired tree."""
-        parent = None
-        if not check:
-            parent = self.node.state / "staging"
-            shutil.rmtree(parent, ignore_errors=True)
-            parent.mkdir(mode=0o700, parents=True)
-        root = Path(tempfile.mkdtemp(prefix="paranal-", dir=parent))
+        """Stage the tree, privately, and run the validators on it."""
+        staging = None if check else self.node.state / "staging"
         try:
-            for path, entry in sorted(self.desired.items()):
-                _stage(root / path.lstrip("/"), entry)
-            yield root
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
+            with staged(self.desired, staging) as root:
+                return validate(self.request, affected, self.node, root, self.run, check=check)
+        except OSError as error:
+            raise Refused("PAR-0313", path=error.filename or "", reason=error.strerror) from error
 
     # --- the swap -----------------------------------------------------------------------------
 
@@ -267,7 +206,6 @@ class Application:
         self,
         plan: Plan,
         owed: set[str],
-        units: list[tuple[str, str]],
         interrupted: Interrupted,
         report: Report,
     ) -> None:
@@ -285,15 +223,18 @@ class Application:
             }
             self._journal("swap", journal)
             self._swap(plan, missing)
+            self._journal("activate", journal)
         except OSError as error:
-            self._undo(self._read_journal())
+            left = self._read_journal()
+            if left.phase == "activate":
+                raise
+            self._undo(left)
             raise Refused("PAR-0313", path=error.filename or "", reason=error.strerror) from error
         except Refused:
             self._undo(self._read_journal())
             raise
-        self._journal("activate", journal)
         try:
-            self._activate(affected, units, report)
+            self.activation.start(affected, report)
         except Refused as failure:
             self._roll_back(journal, report, failure)
         self._finish(plan, journal, report)
@@ -372,83 +313,14 @@ class Application:
         for path in sorted(made, reverse=True):
             remove(self.node.real(path))
 
-    # --- activation ---------------------------------------------------------------------------
-
-    def _activations(self, affected: Iterable[str]) -> list[dict[str, Any]]:
-        return [
-            item
-            for item in self.request["activate"]
-            if item["due"] or any(matches(path, item["paths"]) for path in affected)
-        ]
-
-    def _activate(self, affected: list[str], units: list[tuple[str, str]], report: Report) -> None:
-        self._reload_units(affected)
-        for verb, name in units:
-            if verb in ("enable", "disable", "mask"):
-                self._systemctl(verb, name, report)
-        for item in self._activations(affected):
-            report.activated.append(" ".join(item["command"]))
-            problem = self._activate_one(item)
-            if problem:
-                raise Refused("PAR-0311", command=problem[0], reason=problem[1])
-            self.step(f"activated {report.activated[-1]}")
-        for verb, name in self._unit_actions():
-            self._systemctl(verb, name, report)
-        for verb, name in until(self._unit_actions, lambda left: not left, 10):
-            raise Refused("PAR-0311", command=f"systemctl {verb} {name}", reason="no effect")
-
-    def _activate_one(self, item: dict[str, Any]) -> tuple[str, str] | None:
-        """Run one activation and its check; return (command, reason) when it did not take."""
-        outcome = self.run(item["command"], item["seconds"])
-        if outcome.status != 0:
-            return " ".join(item["command"]), outcome.tail
-        if item["check"]:
-            outcome = until(
-                lambda: self.run(item["check"], item["seconds"]),
-                lambda outcome: outcome.status in (0, 127),
-                min(item["seconds"], CHECK_SECONDS),
-            )
-            if outcome.status != 0:
-                return " ".join(item["check"]), outcome.tail
-        return None
-
-    def _reload_units(self, affected: Iterable[str]) -> None:
-        if any(matches(path, UNIT_FILES) for path in affected):
-            outcome = self.run(["systemctl", "daemon-reload"], 60)
-            if outcome.status != 0:
-                raise Refused("PAR-0311", command="systemctl daemon-reload", reason=outcome.tail)
-
-    def _unit_actions(self) -> list[tuple[str, str]]:
-        return unit_actions(self.request["services"], self.run)
-
-    def _systemctl(self, verb: str, name: str, report: Report) -> None:
-        outcome = self.run(["systemctl", verb, name], 90)
-        if outcome.status != 0:
-            raise Refused("PAR-0311", command=f"systemctl {verb} {name}", reason=outcome.tail)
-        report.services.append(f"{verb} {name}")
-        self.step(report.services[-1])
-
     def _roll_back(self, journal: dict[str, Any], report: Report, failure: Refused) -> NoReturn:
         """Put the old content back, activate it again, and refuse with what ``failure`` says."""
         self._journal("rollback", journal)
         affected = journal["paths"]
-        for action in report.services:
-            verb, name = action.split(" ")
-            if verb in OPPOSITE:
-                self.run(["systemctl", OPPOSITE[verb], name], 90)
+        self.activation.undo_services(report)
         before = load_snapshot(self.folder / journal["snapshot"])
         self._restore(before, journal["made"])
-        again = []
-        try:
-            self._reload_units(affected)
-        except Refused as refused:
-            again.append(str(refused.params["reason"]))
-        for item in self._activations(affected):
-            if " ".join(item["command"]) in report.activated:
-                problem = self._activate_one(item)
-                # Where nothing was before, there is nothing old that could fail to activate.
-                if problem and any(before[p] for p in affected if matches(p, item["paths"])):
-                    again.append(f"{problem[0]}: {problem[1]}")
+        again = self.activation.again(affected, before, report)
         if again:
             self._remember_pending(affected)
         (self.folder / "journal.json").unlink()
@@ -504,37 +376,3 @@ class Application:
             if needed or not remove(self.node.real(path)):
                 stay.append(path)
         return sorted(stay)
-
-
-# --- helpers without state --------------------------------------------------------------------
-
-
-def _commands(
-    item: dict[str, Any], affected: Iterable[str], desired: Tree, root: Path
-) -> Iterator[tuple[list[str], str]]:
-    """Yield (argv, the path it is about) for one validator."""
-    touched = [path for path in affected if matches(path, item["paths"])]
-    each = any("{staged}" in word for word in item["command"])
-    about = [path for path in touched if path in desired] if each else touched[:1]
-    for path in about:
-        staged = str(root / path.lstrip("/"))
-        argv = [
-            word.replace("{staged}", staged).replace("{root}", str(root))
-            for word in item["command"]
-        ]
-        yield argv, path
-
-
-def _stage(target: Path, entry: Entry) -> None:
-    """Write one entry into the staged tree; owners that do not exist yet are left out."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if entry.kind == "link":
-        target.symlink_to(os.fsdecode(entry.content))
-        return
-    if entry.kind == "directory":
-        target.mkdir(exist_ok=True)
-    else:
-        target.write_bytes(entry.content)
-    with contextlib.suppress(Refused, PermissionError):
-        os.chown(target, user_id(entry.owner), group_id(entry.group))
-    target.chmod(int(entry.mode, 8))

@@ -11,7 +11,13 @@ from typing import Any
 
 from .paranal_node import Run
 
-OPPOSITE = {"enable": "disable", "disable": "enable", "mask": "unmask", "start": "stop"}
+OPPOSITE = {
+    "enable": "disable",
+    "disable": "enable",
+    "mask": "unmask",
+    "start": "stop",
+    "stop": "start",
+}
 
 
 def unit_actions(wanted: list[dict[str, Any]], run: Run) -> list[tuple[str, str]]:

@@ -213,6 +213,9 @@ def main() -> NoReturn:
         report = Application(node, module.params["owner"], request).apply(check=module.check_mode)
     except Refused as refused:
         module.fail_json(**refused.as_result())
+    except OSError as error:
+        broken = Refused("PAR-0325", path=error.filename or "", reason=error.strerror)
+        module.fail_json(**broken.as_result())
     result = {
         "changed": report.changed,
         "created": report.plan.created,

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from plugins.action.node_files import entry, pack, service
-from plugins.module_utils.paranal_files import Application, Report
+from plugins.module_utils.paranal_activate import Report
+from plugins.module_utils.paranal_files import Application
 from plugins.module_utils.paranal_node import (
     Node,
     Outcome,
