@@ -42,7 +42,7 @@ def test_what_swanctl_loads_from_the_file_is_what_charon_was_given(
     nodes: dict[str, Host],
 ) -> None:
     before = {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")}
-    loaded = nodes["pe"].check_output("swanctl --load-conns --noprompt")
+    loaded = nodes["pe"].check_output("swanctl --load-conns")
     assert "0 unloaded" in loaded
     assert {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")} == before
     nodes["pe"].check_output("paranal tunnels verify")
@@ -96,7 +96,6 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
     """A flow from CO to PE for each service of the strategic channel, over and over."""
     co, pe = nodes["co"], nodes["pe"]
     ours, theirs = (views[code]["member"]["addresses"]["strategic"] for code in ("co", "pe"))
-    units = [f"flow-{service}" for service in PORTS]
     for service, port in PORTS.items():
         _background(pe, f"flow-{service}", serve=(theirs, port))
         _background(
@@ -110,7 +109,7 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
         )
     yield
     for node in (co, pe):
-        node.run("systemctl stop %s", " ".join(units))
+        node.run("systemctl stop flow-strategic flow-control")
         node.run("rm --force /run/flow.stop /run/flow-strategic.json /run/flow-control.json")
 
 
