@@ -14,13 +14,15 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
-from paranal.tunnels.reconcile import ask_again, end_duplicates, missing, settle
+from paranal.tunnels.reconcile import ask_again, end_duplicates, missing, renew, settle
 from paranal.tunnels.record import Paths, read_record
 from paranal.tunnels.verify import problems, report
 
 VIEW = Path("/etc/paranal/view.json")
 HEAL_SECONDS = 8.0
-"""Under the ten seconds after which the peer ends a superseded IKE_SA by itself."""
+"""How long one run follows what it asked for."""
+STUBBORN_SECONDS = 600.0
+"""An IKE_SA this old whose peer refuses a child is renewed, in case the peer has changed since."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -102,10 +104,12 @@ def _heal(args: argparse.Namespace) -> int:
             gone += settle(charon, record, paths)
             if not any(missing(one, charon.ike_sas()) for one in wanted if one["initiates"]):
                 break
+        else:
+            gone += renew(charon, wanted, STUBBORN_SECONDS)
     for name in asked:
         sys.stdout.write(f"asked again for {name}\n")
     for name in gone:
-        sys.stdout.write(f"retired {name}\n")
+        sys.stdout.write(f"retired or renewed {name}\n")
     return 0
 
 

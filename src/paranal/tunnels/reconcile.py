@@ -33,6 +33,9 @@ from paranal.tunnels.record import (
 ASK_AGAIN_SECONDS = 1.0
 """A refused CHILD_SA is final for charon: the initiator asks again, no faster than this."""
 
+RENEW_EVERY = 3
+"""After so many times of asking in vain the IKE_SA itself is renewed; see ``renew``."""
+
 
 class Daemon(Protocol):
     """What this module needs of ``Charon``."""
@@ -146,6 +149,29 @@ def ask_again(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
                 charon.start(connection["name"], channel)
                 asked.append(f"{connection['name']}/{channel}")
     return asked
+
+
+def renew(charon: Daemon, wanted: Sequence[Connection], older_than: float) -> list[str]:
+    """Renew the IKE_SAs, ``older_than`` seconds or more, whose peer refuses a child; return names.
+
+    A peer judges by the configuration that it held when the IKE_SA was born. One that was born a
+    moment before the peer's own apply would be refused for ever. What it carries goes on: only an
+    IKE_SA that carries nothing is ended.
+    """
+    renewed, sas = [], charon.ike_sas()
+    for connection in wanted:
+        if not connection["initiates"] or not missing(connection, sas):
+            continue
+        for sa in sas:
+            whole = sa.name == connection["name"] and sa.established and not sa.busy
+            if not whole or sa.established_seconds < older_than:
+                continue
+            if sa.children:
+                charon.reauthenticate(sa.unique_id)
+            else:
+                charon.end_ike(sa.unique_id)
+            renewed.append(sa.name)
+    return renewed
 
 
 def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
@@ -303,7 +329,7 @@ def _wait(
         if entry["connection"]["name"] in plan.load and entry["connection"]["initiates"]
     ]
     now = time.monotonic()
-    deadline, ask_at = now + seconds, now + ASK_AGAIN_SECONDS
+    deadline, ask_at, asked = now + seconds, now + ASK_AGAIN_SECONDS, 0
     while time.monotonic() < deadline:
         settle(charon, record, paths)
         sas = charon.ike_sas()
@@ -312,7 +338,11 @@ def _wait(
         if not waiting and not renewing:
             return
         if time.monotonic() >= ask_at:
-            ask_again(charon, begun)
+            asked += 1
+            if asked % RENEW_EVERY:
+                ask_again(charon, begun)
+            else:
+                renew(charon, begun, older_than=ASK_AGAIN_SECONDS)
             ask_at = time.monotonic() + ASK_AGAIN_SECONDS
         time.sleep(ASK_AGAIN_SECONDS / 4)
     if {sa.unique_id for sa in charon.ike_sas()}.intersection(plan.reauthenticate):

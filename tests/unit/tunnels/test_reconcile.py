@@ -25,6 +25,7 @@ from paranal.tunnels.reconcile import (
     end_duplicates,
     preview,
     reconcile,
+    renew,
     settle,
     survey,
 )
@@ -50,6 +51,8 @@ class FakeCharon:
         self.sas: list[IkeSa] = []
         self.calls: list[str] = []
         self.silent: set[str] = set()
+        self.stubborn: dict[str, str] = {}
+        """Child that the peer refuses -> on which IKE_SA (its number), as it was born too early."""
         self.refuse = ""
         self.start_number = 1
         self.start_at = 2e9
@@ -102,7 +105,13 @@ class FakeCharon:
         there = {child.name for sa in old for child in sa.children}
         if name.split("-")[1] in self.silent or (old and there >= set(children)):
             return
-        self.renew(name, *there, *children)
+        refused = {child for child, number in self.stubborn.items() if self._is(name, number)}
+        if set(children) - there <= refused and old:
+            return
+        self.renew(name, *there, *(set(children) - refused))
+
+    def _is(self, name: str, number: str) -> bool:
+        return any(sa.name == name and sa.unique_id == number for sa in self.sas)
 
     def renew(self, name: str, *children: str) -> None:
         self.counter += 1
@@ -315,6 +324,36 @@ def test_while_the_peer_has_not_followed_the_old_generation_serves_and_the_repor
     assert result.states[new] == "up"
     assert old not in charon.loaded
     assert old not in paths.file.read_text()
+
+
+def test_an_ike_sa_born_before_the_peers_own_apply_is_renewed_and_then_complete(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    narrowed = view("co")
+    for peer in narrowed["peers"]:
+        if peer["code"] == "pe":
+            peer["pair"]["channels"] = ["strategic"]
+    apply(charon, declare(narrowed), paths)
+    after = declare(view("co"))
+    name = name_of(after, "pe")
+    charon.silent = {"pe"}
+    planned = charon.counter + 1
+    charon.sas.append(replace(ike_sa(name, str(planned), ["strategic"]), established_seconds=9))
+    charon.counter, charon.silent, charon.stubborn = planned, set(), {"operational": str(planned)}
+    result = apply(charon, after, paths)
+    assert f"reauthenticate {name}" in charon.calls
+    assert result.states[name] == "up"
+
+
+def test_an_ike_sa_that_carries_nothing_is_ended_instead_and_a_young_one_left(
+    charon: FakeCharon,
+) -> None:
+    wanted = connections(view("co"), ANCHORS)
+    name = next(one["name"] for one in wanted if one["peer"] == "pe")
+    charon.sas = [replace(ike_sa(name, "1", []), established_seconds=5)]
+    assert renew(charon, wanted, older_than=600) == []
+    assert renew(charon, wanted, older_than=5) == [name]
+    assert charon.calls == [f"end {name}"]
 
 
 def test_only_the_last_elder_is_kept(charon: FakeCharon, paths: Paths) -> None:
