@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.util import find_spec
 from pathlib import Path
 
 from paranal import __version__
@@ -108,17 +107,15 @@ def build(directory: Path = OUTPUT) -> Path:
 
 def _tree() -> dict[str, bytes]:
     """Return the package's files, path in the target to content."""
-    vici = find_spec("vici")
     try:
-        about = distribution("vici").metadata
+        vici = distribution("vici")  # the installed one, never another vici.py on the path
     except PackageNotFoundError:
-        about = None
-    if vici is None or vici.origin is None or about is None:
-        raise Refusal("PAR-0580", reason="vici: not found")
+        raise Refusal("PAR-0580", reason="vici: not found") from None
+    about = vici.metadata
     legal = COPYRIGHT.format(version=about["Version"], license=about["License"] or "MIT")
     return {
         **dict(_sources(HERE, "paranal")),
-        **dict(_sources(Path(vici.origin).parent, "vici")),
+        **dict(_sources(Path(str(vici.locate_file("vici"))), "vici")),
         "usr/bin/paranal": COMMAND.encode(),
         "usr/share/doc/paranal/copyright": legal.encode(),
     }
