@@ -14,13 +14,14 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
-from paranal.tunnels.reconcile import ask_again, end_duplicates, missing, renew, settle
-from paranal.tunnels.record import Paths, read_record
+from paranal.tunnels.reconcile import Daemon, ask_again, end_duplicates, missing, renew, settle
+from paranal.tunnels.record import Paths, Record, read_record
 from paranal.tunnels.verify import problems, report
 
 VIEW = Path("/etc/paranal/view.json")
 HEAL_SECONDS = 8.0
 """How long one run follows what it asked for."""
+TURN_SECONDS = 0.5
 STUBBORN_SECONDS = 600.0
 """An IKE_SA this old whose peer refuses a child is renewed, in case the peer has changed since."""
 
@@ -94,23 +95,30 @@ def _heal(args: argparse.Namespace) -> int:
             for name, held in record.held.items()
             if name not in record.superseded
         ]
-        if not mine or not wanted:
-            return 0
-        asked = ask_again(charon, wanted)
-        deadline = time.monotonic() + HEAL_SECONDS
-        gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
-        while asked and time.monotonic() < deadline:
-            time.sleep(0.25)
-            gone += settle(charon, record, paths)
-            if not any(missing(one, charon.ike_sas()) for one in wanted if one["initiates"]):
-                break
-        else:
-            gone += renew(charon, wanted, STUBBORN_SECONDS)
-    for name in asked:
-        sys.stdout.write(f"asked again for {name}\n")
-    for name in gone:
-        sys.stdout.write(f"retired or renewed {name}\n")
+        said = heal(charon, record, wanted, paths) if mine else []
+    for line in said:
+        sys.stdout.write(f"{line}\n")
     return 0
+
+
+def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths) -> list[str]:
+    """Ask once for each missing child, follow it for a while; return what was done, in words."""
+    ours = [one for one in wanted if one["initiates"]]
+    asked: list[str] = []
+    gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
+    deadline = time.monotonic() + HEAL_SECONDS
+    while any(missing(one, charon.ike_sas()) for one in ours):
+        if time.monotonic() > deadline:
+            gone += renew(charon, wanted, STUBBORN_SECONDS)
+            break
+        # One that is busy just now (a liveness check, say) is asked in the next turn.
+        done = {child.split("/")[0] for child in asked}
+        asked += ask_again(charon, [one for one in ours if one["name"] not in done])
+        time.sleep(TURN_SECONDS)
+        gone += settle(charon, record, paths)
+    return [f"asked again for {child}" for child in asked] + [
+        f"retired or renewed {name}" for name in gone
+    ]
 
 
 def _settings(args: argparse.Namespace) -> int:

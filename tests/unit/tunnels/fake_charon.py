@@ -1,0 +1,141 @@
+"""A charon for the tests of what is asked of it: it forgets, replaces and renews as charon does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from paranal.tunnels.charon import CharonError, ChildSa, IkeSa, Start
+
+ANCHORS = {code: code * 32 for code in ("cl", "co", "mx", "pe")}
+
+
+class FakeCharon:
+    """A daemon whose peers answer at once, unless they are in ``silent``."""
+
+    def __init__(self) -> None:
+        self.loaded: dict[str, dict[str, Any]] = {}
+        self.starts: dict[str, bool] = {}
+        self.sas: list[IkeSa] = []
+        self.calls: list[str] = []
+        self.silent: set[str] = set()
+        self.stubborn: dict[str, str] = {}
+        """Child that the peer refuses -> on which IKE_SA (its number), as it was born too early."""
+        self.refuse = ""
+        self.start_number = 1
+        self.start_at = 2e9
+        self.counter = 0
+
+    def started(self) -> Start:
+        return Start(f"boot/{self.start_number}", self.start_at)
+
+    def connections(self) -> dict[str, dict[str, Any]]:
+        return json.loads(json.dumps(self.loaded))  # type: ignore[no-any-return]
+
+    def ike_sas(self) -> list[IkeSa]:
+        return list(self.sas)
+
+    def load(self, message: Mapping[str, Any]) -> None:
+        ((name, section),) = message.items()
+        if name == self.refuse:
+            raise CharonError("invalid value")
+        self.calls.append(f"load {name}")
+        self.forget(name, {*section.get("children", {})})
+        shown = {key: section[key] for key in ("local_addrs", "remote_addrs", "rekey_time")}
+        children = section.get("children", {})
+        self.loaded[name] = {**shown, "children": {child: {} for child in children}}
+        self.starts[name] = any("start" in one["start_action"] for one in children.values())
+        if self.starts[name]:
+            self.bring_up(name, *children)
+
+    def unload(self, name: str) -> None:
+        self.calls.append(f"unload {name}")
+        self.forget(name, set())
+        del self.loaded[name]
+
+    def forget(self, name: str, children: set[str]) -> None:
+        """End the children that are gone, of a connection that starts them; as charon does."""
+        if not self.starts.get(name):
+            return
+        for sa in [sa for sa in self.sas if sa.name == name]:
+            kept = tuple(child for child in sa.children if child.name in children)
+            self.sas.remove(sa)
+            if kept:
+                self.sas.append(replace(sa, children=kept))
+
+    def start(self, name: str, child: str | None = None) -> None:
+        self.calls.append(f"start {name}/{child}")
+        if child:
+            self.bring_up(name, child)
+
+    def bring_up(self, name: str, *children: str) -> None:
+        old = [sa for sa in self.sas if sa.name == name]
+        there = {child.name for sa in old for child in sa.children}
+        if name.split("-")[1] in self.silent or (old and there >= set(children)):
+            return
+        refused = {child for child, number in self.stubborn.items() if self._is(name, number)}
+        if set(children) - there <= refused and old:
+            return
+        self.renew(name, *there, *(set(children) - refused))
+
+    def _is(self, name: str, number: str) -> bool:
+        return any(sa.name == name and sa.unique_id == number for sa in self.sas)
+
+    def renew(self, name: str, *children: str) -> None:
+        self.counter += 1
+        self.sas = [sa for sa in self.sas if sa.name != name]
+        self.sas.append(ike_sa(name, str(self.counter), sorted(children)))
+
+    def end_ike(self, unique_id: str, seconds: int = 5) -> None:
+        self.calls += [f"end {sa.name}" for sa in self.sas if sa.unique_id == unique_id]
+        self.sas = [sa for sa in self.sas if sa.unique_id != unique_id]
+
+    def end_child(self, unique_id: str, seconds: int = 5) -> None:
+        self.calls.append(f"end child {unique_id}")
+        self.sas = [
+            replace(sa, children=tuple(c for c in sa.children if c.unique_id != unique_id))
+            for sa in self.sas
+        ]
+
+    def reauthenticate(self, unique_id: str) -> None:
+        (sa,) = [sa for sa in self.sas if sa.unique_id == unique_id]
+        self.calls.append(f"reauthenticate {sa.name}")
+        self.renew(sa.name, *(child.name for child in sa.children))
+
+
+def ike_sa(name: str, number: str, children: list[str], state: str = "ESTABLISHED") -> IkeSa:
+    return IkeSa(
+        name=name,
+        unique_id=number,
+        state=state,
+        initiator=True,
+        remote_id="",
+        local_host="",
+        remote_host="",
+        encryption="AES_GCM_16-256",
+        prf="PRF_HMAC_SHA2_384",
+        key_exchange="ECP_384",
+        ppk=False,
+        established_seconds=1,
+        busy=False,
+        children=tuple(child_sa(child, f"{number}.{child}") for child in children),
+    )
+
+
+def child_sa(name: str, number: str) -> ChildSa:
+    return ChildSa(
+        name=name,
+        unique_id=number,
+        state="INSTALLED",
+        encryption="AES_GCM_16-256",
+        key_exchange="ECP_384",
+        esn=False,
+        spi_in="1",
+        spi_out="2",
+        bytes_in=0,
+        bytes_out=0,
+        local_ts=(),
+        remote_ts=(),
+    )

@@ -1,0 +1,67 @@
+"""The timer asks once for what is missing, also when charon is busy at first; else it is silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from paranal.agreement import Agreement, load, member_view
+from paranal.agreement.connections import Connection, connections
+from paranal.tunnels import cli as subject
+from paranal.tunnels.cli import heal
+from paranal.tunnels.record import Paths, Record
+from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon, ike_sa
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+@cache
+def document() -> Agreement:
+    return load(REPOSITORY / "agreement" / "pacific-alliance.yml")
+
+
+@pytest.fixture
+def wanted() -> list[Connection]:
+    return [
+        one for one in connections(member_view(document(), "co"), ANCHORS) if one["peer"] == "pe"
+    ]
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(subject, "HEAL_SECONDS", 0.05)
+
+
+def test_nothing_missing_nothing_said(wanted: list[Connection], tmp_path: Path) -> None:
+    charon = FakeCharon()
+    charon.sas = [ike_sa(wanted[0]["name"], "1", ["operational", "strategic"])]
+    assert heal(charon, Record(), wanted, Paths(state=tmp_path)) == []
+    assert charon.calls == []
+
+
+def test_a_busy_ike_sa_is_asked_in_the_next_turn(
+    wanted: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charon, name = FakeCharon(), wanted[0]["name"]
+    charon.sas = [replace(ike_sa(name, "1", ["operational"]), busy=True)]
+
+    def free(seconds: float) -> None:
+        charon.sas = [replace(sa, busy=False) for sa in charon.sas]
+
+    monkeypatch.setattr("time.sleep", free)
+    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert said == [f"asked again for {name}/strategic"]
+
+
+def test_a_silent_peer_is_asked_once_and_given_up_for_this_turn(
+    wanted: list[Connection], tmp_path: Path
+) -> None:
+    charon, name = FakeCharon(), wanted[0]["name"]
+    charon.silent = {"pe"}
+    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert said == [f"asked again for {name}/{child}" for child in ("operational", "strategic")]
+    assert len([call for call in charon.calls if call.startswith("start")]) == 2
