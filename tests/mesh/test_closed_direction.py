@@ -55,8 +55,10 @@ def _open_firewall(node: Host, here: str, there: str) -> None:
 @contextmanager
 def _firewall(node: Host, here: str, there: str) -> Iterator[None]:
     _open_firewall(node, here, there)
-    yield
-    node.check_output("systemctl reload paranal-firewall.service")
+    try:
+        yield
+    finally:
+        node.check_output("systemctl reload paranal-firewall.service")
 
 
 @contextmanager
@@ -64,9 +66,11 @@ def _key_exchange(node: Host, line: str, connection: Connection) -> Iterator[Non
     """Let Peru hold the connection in the place of the line check."""
     on_node(node, "connection", forget=line)
     on_node(node, "connection", name=connection["name"], config=connection["config"], start=[])
-    yield
-    on_node(node, "connection", forget=connection["name"])
-    node.check_output("swanctl --load-conns")
+    try:
+        yield
+    finally:
+        on_node(node, "connection", forget=connection["name"])
+        node.check_output("swanctl --load-conns")
 
 
 @contextmanager
@@ -81,10 +85,12 @@ def _trust(lab: Lab, node: Host) -> Iterator[None]:
     files = dict(zip(CHILE_TRUST, (authorities, lists), strict=True))
     on_node(node, "write", files={**files, CRT_LIST: added})
     node.check_output("systemctl reload haproxy.service")
-    yield
-    on_node(node, "write", files={CRT_LIST: before})
-    node.check_output(f"rm {' '.join(CHILE_TRUST)}")
-    node.check_output("systemctl reload haproxy.service")
+    try:
+        yield
+    finally:
+        on_node(node, "write", files={CRT_LIST: before})
+        node.check_output(f"rm {' '.join(CHILE_TRUST)}")
+        node.check_output("systemctl reload haproxy.service")
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +99,12 @@ def hostile_chile(lab: Lab, nodes: dict[str, Host], views: Views) -> Iterator[Co
     cl, pe = (views[code]["member"]["addresses"]["operational"] for code in ("cl", "pe"))
     for code in ("cl", "pe"):
         nodes[code].check_output(f"systemctl stop {TIMERS}")
-    with _firewall(nodes["cl"], cl, pe):
-        yield _as_if_live(lab, "cl", "pe")
-    for code in ("cl", "pe"):
-        nodes[code].check_output(f"systemctl start {TIMERS}")
+    try:
+        with _firewall(nodes["cl"], cl, pe):
+            yield _as_if_live(lab, "cl", "pe")
+    finally:
+        for code in ("cl", "pe"):
+            nodes[code].check_output(f"systemctl start {TIMERS}")
 
 
 @pytest.fixture
@@ -115,8 +123,10 @@ def opened(lab: Lab, nodes: dict[str, Host], views: Views) -> Open:
 def _connected(nodes: dict[str, Host], connection: Connection) -> Iterator[dict[str, str | None]]:
     """Have Chile initiate, and end it again; yields charon's answer for the child."""
     given = {"name": connection["name"], "config": connection["config"]}
-    yield on_node(nodes["cl"], "connection", **given, start=["operational"])
-    on_node(nodes["cl"], "connection", forget=connection["name"])
+    try:
+        yield on_node(nodes["cl"], "connection", **given, start=["operational"])
+    finally:
+        on_node(nodes["cl"], "connection", forget=connection["name"])
 
 
 def test_nft_alone_holds(

@@ -5,35 +5,51 @@ Given: ``name`` and ``config`` (a swanctl section whose ``cacerts`` are names of
 when it came up.
 """
 
+import contextlib
 import json
 import ssl
 import sys
 from pathlib import Path
+from typing import Any
 
 import vici
 from vici.exception import CommandException
 
 TRUST = Path("/etc/swanctl/x509ca")
+session = vici.Session()
+
+
+def load(name: str, config: dict[str, Any]) -> None:
+    """Load the connection with its certificates read, as swanctl does."""
+    texts = [(TRUST / file).read_text(encoding="ascii") for file in config["remote"]["cacerts"]]
+    remote = {**config["remote"], "cacerts": [ssl.PEM_cert_to_DER_cert(text) for text in texts]}
+    session.load_conn({name: {**config, "remote": remote}})
+
+
+def start(name: str, child: str) -> str | None:
+    """Initiate a child; return why it did not come up."""
+    try:
+        list(
+            session.initiate({"ike": name, "child": child, "timeout": "8000", "init-limits": "no"})
+        )
+    except CommandException as error:
+        return str(error)
+    return None
+
+
+def forget(name: str) -> None:
+    """Unload the connection and end its SAs; that it is not there, or the peer first, is fine."""
+    with contextlib.suppress(CommandException):
+        session.unload_conn({"name": name})
+    with contextlib.suppress(CommandException):
+        list(session.terminate({"ike": name, "force": "yes", "timeout": "5000"}))
+
 
 given = json.loads(sys.argv[1])
-session = vici.Session()
 answers: dict[str, str | None] = {}
-if given.get("forget"):
-    session.unload_conn({"name": given["forget"]})
-    for sa in [sa for message in session.list_sas() for sa in message.items()]:
-        if sa[0] == given["forget"]:
-            list(session.terminate({"ike-id": sa[1]["uniqueid"].decode(), "timeout": "5000"}))
+if "forget" in given:
+    forget(given["forget"])
 else:
-    config = given["config"]
-    names = config["remote"]["cacerts"]
-    certificates = [(TRUST / name).read_text(encoding="ascii") for name in names]
-    config["remote"]["cacerts"] = [ssl.PEM_cert_to_DER_cert(text) for text in certificates]
-    session.load_conn({given["name"]: config})
-    for child in given["start"]:
-        request = {"ike": given["name"], "child": child, "timeout": "8000", "init-limits": "no"}
-        try:
-            list(session.initiate(request))
-            answers[child] = None
-        except CommandException as error:
-            answers[child] = str(error)
+    load(given["name"], given["config"])
+    answers = {child: start(given["name"], child) for child in given["start"]}
 print(json.dumps(answers))  # noqa: T201
