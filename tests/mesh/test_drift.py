@@ -17,7 +17,7 @@ ALTERED = {"mx": {"base", "firewall", "ipsec"}}
 
 @pytest.fixture
 def put_right(lab: Lab) -> Iterator[None]:
-    """Whatever the test did, one more run leaves every node as declared; a good one changes none."""
+    """Whatever the test did, a further run leaves every node as declared, or as it is."""
     yield
     assert changed_by(played(lab)) == {}
 
