@@ -14,8 +14,16 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
-from paranal.tunnels.reconcile import Daemon, ask_again, end_duplicates, missing, renew, settle
 from paranal.tunnels.record import Paths, Record, read_record
+from paranal.tunnels.upkeep import (
+    Daemon,
+    ask_again,
+    end_duplicates,
+    missing,
+    renew,
+    renew_lately_changed,
+    settle,
+)
 from paranal.tunnels.verify import problems, report
 
 VIEW = Path("/etc/paranal/view.json")
@@ -106,6 +114,7 @@ def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths)
     ours = [one for one in wanted if one["initiates"]]
     asked: list[str] = []
     gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
+    gone += renew_lately_changed(charon, record, paths)
     deadline = time.monotonic() + HEAL_SECONDS
     while any(missing(one, charon.ike_sas()) for one in ours):
         if time.monotonic() > deadline:

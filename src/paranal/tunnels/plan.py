@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from paranal.agreement.connections import Connection
 from paranal.tunnels.charon import IkeSa
-from paranal.tunnels.record import Declared, Held, Record
+from paranal.tunnels.record import Declared, Record
 
 _OWN_NAME = re.compile(r"(?P<stem>[a-z]{2}-[a-z]{2})-(?P<kind>line|g[0-9a-f]{8})\Z")
 
@@ -112,9 +112,14 @@ def _plan_declared(
 ) -> None:
     connection = entry["connection"]
     name, peer = connection["name"], connection["peer"]
-    if name in sure and not _rewritten(entry, record.held[name]):
+    held = record.held.get(name)
+    if name in sure and held and held["connection"]["config"] != connection["config"]:
+        # An elder that had lost a channel is declared again: it gets the channel back in place.
+        plan.load.append(name)
+        plan.steps.append(Step(name, peer, "change", "declared again"))
+    elif name in sure and held and held["text"] == entry["text"]:
         return
-    if name in sure:
+    elif name in sure:
         # Only the comment differs (a new telephone number): charon need not know.
         plan.steps.append(Step(name, peer, "change", "comment only"))
     elif name in loaded:
@@ -129,10 +134,6 @@ def _plan_declared(
         plan.load.append(name)
         reason = f"beside {', '.join(sorted(serving))}" if beside else "not loaded"
         plan.steps.append(Step(name, peer, "change" if beside else "add", reason))
-
-
-def _rewritten(entry: Declared, held: Held) -> bool:
-    return entry["text"] != held["text"]
 
 
 def _plan_other(

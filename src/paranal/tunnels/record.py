@@ -85,6 +85,8 @@ class Record:
     held: dict[str, Held] = field(default_factory=dict)
     superseded: list[str] = field(default_factory=list)
     """Held generations that go as soon as the peer follows to the new one."""
+    renew: list[str] = field(default_factory=list)
+    """Generations we started lately: their IKE_SAs are renewed once, when the peer has settled."""
     credentials: dict[str, str] = field(default_factory=dict)
 
     def text(self) -> str:

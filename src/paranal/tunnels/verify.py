@@ -9,7 +9,7 @@ from paranal.agreement.connections import Connection
 from paranal.agreement.crypto import PROFILES, CryptoProfile
 from paranal.tunnels.charon import ChildSa, IkeSa
 from paranal.tunnels.plan import stem
-from paranal.tunnels.reconcile import missing
+from paranal.tunnels.upkeep import missing
 
 
 def report(

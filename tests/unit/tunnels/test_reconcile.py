@@ -17,17 +17,9 @@ from paranal.messages import Refusal
 from paranal.tunnels import reconcile as subject
 from paranal.tunnels.charon import CharonError
 from paranal.tunnels.plan import Step
-from paranal.tunnels.reconcile import (
-    Result,
-    ask_again,
-    end_duplicates,
-    preview,
-    reconcile,
-    renew,
-    settle,
-    survey,
-)
+from paranal.tunnels.reconcile import Result, preview, reconcile, survey
 from paranal.tunnels.record import Declared, Paths, read_record
+from paranal.tunnels.upkeep import ask_again, end_duplicates, renew, renew_lately_changed, settle
 from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon, ike_sa
 
 REPOSITORY = Path(__file__).parents[3]
@@ -221,6 +213,45 @@ def test_an_ike_sa_that_carries_nothing_is_ended_instead_and_a_young_one_left(
     assert renew(charon, wanted, older_than=600) == []
     assert renew(charon, wanted, older_than=5) == [name]
     assert charon.calls == [f"end {name}"]
+
+
+@pytest.mark.req("R12")
+def test_a_channel_that_is_opened_again_before_the_peer_followed_comes_back_in_place(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    whole = declare(view("pe"))
+    apply(charon, whole, paths)
+    name = name_of(whole, "co")
+    charon.bring_up(name, "operational", "strategic")
+    narrowed = view("pe")
+    for peer in narrowed["peers"]:
+        if peer["code"] == "co":
+            peer["pair"]["channels"] = ["strategic"]
+    apply(charon, declare(narrowed), paths)
+    assert list(charon.loaded[name]["children"]) == ["strategic"]
+    sas = list(charon.sas)
+    result = apply(charon, whole, paths)
+    assert Step(name, "co", "change", "declared again") in result.plan.steps
+    assert set(charon.loaded[name]["children"]) == {"operational", "strategic"}
+    assert charon.sas == sas
+    assert read_record(paths).held[name]["connection"] == whole[1]["connection"]
+
+
+def test_what_the_initiator_changed_is_renewed_once_when_the_peer_has_settled(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    after = declare(moved("co", "pe"))
+    apply(charon, declare(view("co")), paths)
+    assert read_record(paths).renew == []
+    apply(charon, after, paths)
+    name, record = name_of(after, "pe"), read_record(paths)
+    assert record.renew == [name]
+    assert renew_lately_changed(charon, record, paths) == []
+    charon.sas = [replace(sa, established_seconds=20) for sa in charon.sas]
+    charon.calls.clear()
+    assert renew_lately_changed(charon, record, paths) == [name]
+    assert charon.calls == [f"reauthenticate {name}"]
+    assert renew_lately_changed(charon, read_record(paths), paths) == []
 
 
 def test_only_the_last_elder_is_kept(charon: FakeCharon, paths: Paths) -> None:

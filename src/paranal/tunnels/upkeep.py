@@ -1,0 +1,135 @@
+"""What keeps tunnels up between two applies: ask again, renew, retire what is superseded.
+
+The apply and the timer (``paranal tunnels heal``) both use it; each function does one turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from paranal.agreement.connections import Connection
+from paranal.tunnels.charon import IkeSa, Start
+from paranal.tunnels.plan import replaces, stem
+from paranal.tunnels.record import Paths, Record
+
+SETTLED_SECONDS = 20
+"""After so long a peer that applied together with us has loaded its own new generation."""
+
+
+class Daemon(Protocol):
+    """What this module needs of ``Charon``."""
+
+    def started(self) -> Start: ...  # noqa: D102 - see Charon
+    def connections(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102
+    def ike_sas(self) -> list[IkeSa]: ...  # noqa: D102
+    def load(self, message: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def unload(self, name: str) -> None: ...  # noqa: D102
+    def start(self, name: str, child: str | None = None) -> None: ...  # noqa: D102
+    def end_ike(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
+    def end_child(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
+    def reauthenticate(self, unique_id: str) -> None: ...  # noqa: D102
+
+
+def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
+    """Retire every superseded generation whose heir is up; return the names that went."""
+    sas, gone = charon.ike_sas(), []
+    current = [held["connection"] for held in record.held.values()]
+    heirs = [c for c in current if c["name"] not in record.superseded]
+    for heir in heirs:
+        if not replaces(heir, sas):
+            continue
+        for name in [n for n in record.superseded if stem(n) == heir["stem"]]:
+            charon.unload(name)
+            record.superseded.remove(name)
+            del record.held[name]
+            gone.append(name)
+        for sa in sas:
+            if stem(sa.name) == heir["stem"] and sa.name != heir["name"]:
+                charon.end_ike(sa.unique_id)
+                gone.append(sa.name)
+    if gone:
+        record.save(paths)
+    return sorted(set(gone))
+
+
+def ask_again(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
+    """Start what is missing of the connections we initiate; return ``NAME/CHILD`` for each."""
+    asked, sas = [], charon.ike_sas()
+    for connection in wanted:
+        mine = [sa for sa in sas if sa.name == connection["name"]]
+        if not connection["initiates"] or any(sa.busy or not sa.established for sa in mine):
+            continue
+        there = frozenset().union(*({child.name for child in sa.children} for sa in mine))
+        for channel in connection["channels"]:
+            if channel not in there:
+                charon.start(connection["name"], channel)
+                asked.append(f"{connection['name']}/{channel}")
+    return asked
+
+
+def renew(charon: Daemon, wanted: Sequence[Connection], older_than: float) -> list[str]:
+    """Renew the IKE_SAs, ``older_than`` seconds or more, whose peer refuses a child; return names.
+
+    A peer judges by the configuration that it held when the IKE_SA was born. One that was born a
+    moment before the peer's own apply would be refused for ever. What it carries goes on: only an
+    IKE_SA that carries nothing is ended.
+    """
+    renewed, sas = [], charon.ike_sas()
+    for connection in wanted:
+        if not connection["initiates"] or not missing(connection, sas):
+            continue
+        for sa in sas:
+            whole = sa.name == connection["name"] and sa.established and not sa.busy
+            if not whole or sa.established_seconds < older_than:
+                continue
+            if sa.children:
+                charon.reauthenticate(sa.unique_id)
+            else:
+                charon.end_ike(sa.unique_id)
+            renewed.append(sa.name)
+    return renewed
+
+
+def renew_lately_changed(charon: Daemon, record: Record, paths: Paths) -> list[str]:
+    """Renew, once, what we changed lately; return the names.
+
+    A responder that was a moment slower than we bound our new IKE_SA to its old generation, and
+    cannot let go of that one before we come anew.
+    """
+    renewed = []
+    for sa in charon.ike_sas():
+        ready = sa.name in record.renew and sa.established and not sa.busy and sa.children
+        if ready and sa.established_seconds >= SETTLED_SECONDS:
+            charon.reauthenticate(sa.unique_id)
+            record.renew.remove(sa.name)
+            renewed.append(sa.name)
+    if renewed:
+        record.save(paths)
+    return renewed
+
+
+def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
+    """End all but the newest complete IKE_SA of each connection we initiate; return their names.
+
+    Two are left when both ends came up at once, or the responder reauthenticated. Only the
+    initiator may end one: the peer only traps, so it does not start it again.
+    """
+    ended, sas = [], charon.ike_sas()
+    for connection in wanted:
+        whole = [
+            sa
+            for sa in sas
+            if sa.name == connection["name"] and sa.installed() >= set(connection["channels"])
+        ]
+        for sa in whole[:-1] if connection["initiates"] else []:
+            charon.end_ike(sa.unique_id)
+            ended.append(sa.name)
+    return ended
+
+
+def missing(connection: Connection, sas: Sequence[IkeSa]) -> list[str]:
+    """Return the channels of a connection that carry no traffic now."""
+    mine = (sa.installed() for sa in sas if sa.name == connection["name"] and sa.established)
+    there: frozenset[str] = frozenset().union(*mine)
+    return [channel for channel in connection["channels"] if channel not in there]
