@@ -31,12 +31,22 @@ def echo(line: socket.socket) -> None:
             line.sendall(received)
 
 
+def connect(place: tuple[str, int], source: str) -> socket.socket:
+    """Connect as soon as the far end listens; it was started at the same moment."""
+    for _ in range(50):
+        try:
+            return socket.create_connection(place, 10, (source, 0))
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    return socket.create_connection(place, 10, (source, 0))
+
+
 def call(place: tuple[str, int], source: str, seconds: float, stop: Path) -> dict[str, Any]:
     """Send and wait for the answer, over and over, on one connection."""
     trips, worst, error = 0, 0.0, ""
     deadline = time.monotonic() + seconds
     try:
-        with socket.create_connection(place, 10, (source, 0)) as line:
+        with connect(place, source) as line:
             while time.monotonic() < deadline and not stop.exists():
                 begun, missing = time.monotonic(), len(TRIP)
                 line.sendall(TRIP)
