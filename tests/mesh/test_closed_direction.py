@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -89,7 +89,7 @@ def _trust(lab: Lab, node: Host) -> Iterator[None]:
         yield
     finally:
         on_node(node, "write", files={CRT_LIST: before})
-        node.check_output(f"rm {' '.join(CHILE_TRUST)}")
+        node.check_output(f"rm --force {' '.join(CHILE_TRUST)}")
         node.check_output("systemctl reload haproxy.service")
 
 
@@ -170,18 +170,17 @@ def test_the_application_alone_holds(
 def test_the_next_run_closes_what_was_opened_by_hand(
     lab: Lab, nodes: dict[str, Host], views: Views, hostile_chile: Connection, opened: Open
 ) -> None:
-    with ExitStack() as left_open:
-        for layer in ("nft", "ike", "tls"):
-            left_open.enter_context(opened(layer))
-        left_open.enter_context(_connected(nodes, hostile_chile))
+    with (
+        opened("nft"),
+        opened("ike"),
+        opened("tls"),
+        _connected(nodes, hostile_chile),
+    ):
         assert call_alliance(nodes, views, "cl")["reached"]
-        run = played(lab)
-        left_open.pop_all()  # closed by the run, and not by us
-    assert changed_by(run) == {
-        "cl": {"firewall", "ipsec"},
-        "pe": {"firewall", "ipsec", "query_server"},
-    }
-    assert not call_alliance(nodes, views, "cl", seconds=2)["reached"]
-    assert sas_with(nodes["pe"], "cl") == []
-    nodes["pe"].check_output(f"rm {' '.join(CHILE_TRUST)}")  # nobody's: the run leaves them
+        assert changed_by(played(lab)) == {
+            "cl": {"firewall", "ipsec"},
+            "pe": {"firewall", "ipsec", "query_server"},
+        }
+        assert not call_alliance(nodes, views, "cl", seconds=2)["reached"]
+        assert sas_with(nodes["pe"], "cl") == []
     assert changed_by(played(lab)) == {}
