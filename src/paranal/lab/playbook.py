@@ -23,6 +23,10 @@ _RECAP = re.compile(
 )
 
 
+_PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
+"""What is read again must not be coloured, also where CI or Molecule forces colours."""
+
+
 @dataclass(frozen=True)
 class Played:
     """How a playbook went: seconds, tasks changed by host, and where its output is kept."""
@@ -66,7 +70,7 @@ def play(lab: Lab, playbook: str, *options: str) -> Played:
     with log.open("wb") as output:
         done = subprocess.run(  # noqa: S603 - a list of words, no shell
             command(playbook, options),
-            env=environment(lab),
+            env=environment(lab) | _PLAIN,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=output,
