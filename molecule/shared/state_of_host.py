@@ -1,10 +1,11 @@
 """Print what labs leave on a host, one line each: containers, links, namespaces, mounts, engines.
 
-While other labs are up, only what would be this lab's own is told: theirs come and go meanwhile.
+While other labs are up, only what is this lab's own is told: theirs come and go meanwhile.
 """
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from paranal.agreement import load
@@ -13,26 +14,25 @@ from paranal.lab.home import ROOT
 
 
 def state(lab: str) -> Iterator[str]:
-    """Yield the lines."""
-    others = [listed for listed in lowering.listing() if listed.name != lab]
+    """Yield ``own ...`` for what is this lab's by name, and ``host ...`` for all else."""
     docker = engine.find()
-    if docker is not None:
-        yield from (f"container {name}" for name in docker.containers(lab if others else None))
     links = {path.name for path in Path("/sys/class/net").iterdir()}
-    if others:
-        members = load(ROOT / "agreement" / "pacific-alliance.yml").members
-        own = {names.host_link(lab, member) for member in members}
-        yield from (f"link {name}" for name in links & own)
+    members = load(ROOT / "agreement" / "pacific-alliance.yml").members
+    own = {names.host_link(lab, member) for member in members}
+    yield from (f"own link {name}" for name in links & own)
+    yield from (f"own container {name}" for name in (docker.containers(lab) if docker else ()))
+    if any(listed.name != lab for listed in lowering.listing()):
         return
-    yield from (f"link {name}" for name in links)
-    namespaces = Path("/run/netns")
-    if namespaces.exists():
-        yield from (f"namespace {path.name}" for path in namespaces.iterdir())
+    yield from (f"host link {name}" for name in links - own)
+    yield from (f"host container {name}" for name in (docker.containers() if docker else ()))
+    yield from (f"host namespace {path.name}" for path in Path("/run/netns").glob("*"))
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        yield f"mount {line.split()[4]}"
-    for process in Path("/proc").glob("[0-9]*/comm"):
-        if process.read_text(encoding="utf-8").strip() in ("dockerd", "containerd"):
-            yield f"process {process.parent.name} {process.read_text(encoding='utf-8').strip()}"
+        yield f"host mount {line.split()[4]}"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it ended meanwhile
+            name = (process / "comm").read_text(encoding="utf-8").strip()
+            if name in ("dockerd", "containerd"):
+                yield f"host process {process.name} {name}"
 
 
 if __name__ == "__main__":
