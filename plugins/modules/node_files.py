@@ -147,11 +147,13 @@ EXAMPLES = r"""
       - {path: /etc/sudoers.d/*, mode: "0440"}
     validate:
       - {paths: [/etc/sudoers.d/*], command: [visudo, -c, -f, "{staged}"]}
-      - {paths: [/etc/ssh/*], command: [sshd, -t, -f, "{staged}"], needs:
-          [/etc/ssh/ssh_host_ed25519_key]}
+      - paths: [/etc/ssh/*]
+        command: [sshd, -t, -f, "{staged}"]
+        needs: [/etc/ssh/ssh_host_ed25519_key]
     activate:
-      - {paths: [/etc/ssh/*], command: [systemctl, reload, ssh.service], check: [systemctl,
-          is-active, ssh.service]}
+      - paths: [/etc/ssh/*]
+        command: [systemctl, reload, ssh.service]
+        check: [systemctl, is-active, ssh.service]
     services:
       - {name: chrony.service, enabled: true}
       - {name: nftables.service, state: masked}

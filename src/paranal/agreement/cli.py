@@ -24,8 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         ("digest", "print the digest of the canonical content"),
     ):
         command = actions.add_parser(action, help=summary, description=summary)
+        many = action == "check"
         command.add_argument(
-            "file", nargs="?", type=Path, default=DEFAULT, help=f"default {DEFAULT}"
+            "file",
+            nargs="*" if many else "?",
+            type=Path,
+            default=[DEFAULT] if many else DEFAULT,
+            help=f"default {DEFAULT}",
         )
         command.add_argument("--json", action="store_true", help="print data instead of text")
         if action == "view":
@@ -39,16 +44,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    found = list(problems(read(args.file)))
-    if args.json:
-        data = {"file": str(args.file), "problems": [problem.as_dict() for problem in found]}
+    return max([_checked(file, as_json=args.json) for file in args.file])
+
+
+def _checked(file: Path, *, as_json: bool) -> int:
+    """Check one file and print what is wrong with it, or that it is sound."""
+    found = list(problems(read(file)))
+    if as_json:
+        data = {"file": str(file), "problems": [problem.as_dict() for problem in found]}
         sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
     elif found:
         sys.stderr.writelines(f"{problem}\n" for problem in found)
     else:
-        agreement = load(args.file)
+        agreement = load(file)
         sys.stdout.write(
-            f"{args.file}: correcto | sound (epoch {agreement.document['epoch']}, "
+            f"{file}: correcto | sound (epoch {agreement.document['epoch']}, "
             f"{len(agreement.members)} members, digest {agreement.digest[:16]})\n"
         )
     return 3 if found else 0

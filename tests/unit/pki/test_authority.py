@@ -351,7 +351,7 @@ def test_keys_are_encrypted_and_only_ours_to_read(authority: CertificateAuthorit
     for name in ("root", "issuing"):
         key = authority.directory / name / "key.pem"
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-        assert key.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+        assert key.read_bytes().startswith(b"-----BEGIN ENCRYPTED ")
     assert stat.S_IMODE(authority.directory.stat().st_mode) == 0o700
 
 
