@@ -31,7 +31,8 @@ def state(lab: str) -> Iterator[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it ended meanwhile
             name = (process / "comm").read_text(encoding="utf-8").strip()
-            if name in ("dockerd", "containerd"):
+            # A zombie has no command line and holds nothing; its parent has yet to read its end.
+            if name in ("dockerd", "containerd") and (process / "cmdline").read_bytes():
                 yield f"host process {process.name} {name}"
 
 
