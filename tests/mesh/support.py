@@ -26,6 +26,8 @@ from paranal.lab.names import WAN, border
 from paranal.lab.playbook import play
 
 SCRIPTS = Path(__file__).parent / "on_node"
+UNITS = ("timer", "service")
+LONGEST_TURN_SECONDS = 60.0
 READY_SECONDS = 10.0
 SSH_SECONDS = 10.0
 Answer = dict[str, Any]
@@ -117,6 +119,23 @@ def eventually(true: Callable[[], bool], seconds: float) -> bool:
             return False
         time.sleep(0.5)
     return True
+
+
+@contextmanager
+def by_hand(node: Host, *timers: str) -> Iterator[None]:
+    """Keep what timers would start from acting meanwhile: ``heal`` for ``paranal-heal.timer``.
+
+    Stopping a timer leaves the run that it has started; that one is waited for.
+    """
+    units = {kind: " ".join(f"paranal-{timer}.{kind}" for timer in timers) for kind in UNITS}
+    node.check_output(f"systemctl stop {units['timer']}")
+    try:
+        command = f"systemctl show --value --property=ActiveState {units['service']}"
+        ended = functools.partial(node.check_output, command)
+        assert eventually(lambda: "activating" not in ended(), LONGEST_TURN_SECONDS)
+        yield
+    finally:
+        node.check_output(f"systemctl start {units['timer']}")
 
 
 POST = "/etc/paranal/tls/post.pem"

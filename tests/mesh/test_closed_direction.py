@@ -19,14 +19,22 @@ from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from tests.mesh.conftest import AGREEMENT
-from tests.mesh.support import Views, call_alliance, changed_by, counted, on_node, played, sas_with
+from tests.mesh.support import (
+    Views,
+    by_hand,
+    call_alliance,
+    changed_by,
+    counted,
+    on_node,
+    played,
+    sas_with,
+)
 
 pytestmark = [
     pytest.mark.req("R12", "B3"),
     pytest.mark.skipif(AGREEMENT == "all-live", reason="nothing is closed in all-live"),
 ]
 Open = Callable[[str], AbstractContextManager[Any]]
-TIMERS = "paranal-heal.timer paranal-line-check.timer"
 CRT_LIST = "/etc/haproxy/paranal/crt-list"
 CHILE_TRUST = ("/etc/haproxy/paranal/cl-ca.pem", "/etc/haproxy/paranal/cl.crl")
 
@@ -97,14 +105,12 @@ def _trust(lab: Lab, node: Host) -> Iterator[None]:
 def hostile_chile(lab: Lab, nodes: dict[str, Host], views: Views) -> Iterator[Connection]:
     """Chile's gateway opens its firewall; on neither side a timer heals or checks."""
     cl, pe = (views[code]["member"]["addresses"]["operational"] for code in ("cl", "pe"))
-    for code in ("cl", "pe"):
-        nodes[code].check_output(f"systemctl stop {TIMERS}")
-    try:
-        with _firewall(nodes["cl"], cl, pe):
-            yield _as_if_live(lab, "cl", "pe")
-    finally:
-        for code in ("cl", "pe"):
-            nodes[code].check_output(f"systemctl start {TIMERS}")
+    with (
+        by_hand(nodes["cl"], "heal", "line-check"),
+        by_hand(nodes["pe"], "heal", "line-check"),
+        _firewall(nodes["cl"], cl, pe),
+    ):
+        yield _as_if_live(lab, "cl", "pe")
 
 
 @pytest.fixture

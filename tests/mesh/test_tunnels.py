@@ -12,7 +12,7 @@ import yaml
 from testinfra.host import Host
 
 from paranal.lab.lab import Lab
-from tests.mesh.support import Views, eventually, played, sas_with
+from tests.mesh.support import Views, by_hand, eventually, played, sas_with
 
 FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
 SECONDS = 300
@@ -55,14 +55,11 @@ def test_a_tunnel_that_was_ended_is_asked_for_again_and_its_sibling_is_left_alon
     co = nodes["co"]
     before = _spis(co, "pe")
     (name,) = {sa["name"] for sa in sas_with(co, "pe")}
-    co.check_output("systemctl stop paranal-heal.timer")
-    try:
+    with by_hand(co, "heal"):
         co.check_output("swanctl --terminate --ike %s --child strategic --timeout 5", name)
         assert eventually(lambda: "strategic" not in _spis(co, "pe"), 5)
         asked = co.check_output("paranal tunnels heal")
         assert f"asked again for {name}/strategic" in asked
-    finally:
-        co.check_output("systemctl start paranal-heal.timer")
     assert eventually(lambda: "strategic" in _spis(co, "pe"), 10)
     assert _spis(co, "pe")["operational"] == before["operational"]
     assert co.check_output("paranal tunnels heal") == "", "nothing is missing, nothing is asked"
