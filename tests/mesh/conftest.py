@@ -11,10 +11,12 @@ import pytest
 from testinfra.host import Host
 
 from paranal.agreement import Agreement, load, member_view
-from paranal.lab import evidence, names
+from paranal.lab import evidence, faults, names
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from tests.mesh.support import Capture, connect
+from paranal.lab.relay import Impairment
+from paranal.tunnels.upkeep import SETTLED_SECONDS
+from tests.mesh.support import Capture, connect, eventually, every_spi, renewals
 
 LAB = os.environ.get("PARANAL_LAB", "molecule")
 AGREEMENT = os.environ.get("PARANAL_AGREEMENT", "pacific-alliance")
@@ -69,6 +71,32 @@ def node(nodes: dict[str, Host], member: str) -> Host:
 def view(views: dict[str, dict[str, Any]], member: str) -> dict[str, Any]:
     """The agreement's half of the country that the test runs for."""
     return views[member]
+
+
+@pytest.fixture
+def settled(nodes: dict[str, Host]) -> None:
+    """No node has an IKE_SA left to renew after a change: from here on SPIs stay as they are."""
+
+    def looked() -> tuple[bool, list[set[str]]]:
+        pending = any(renewals(node) for node in nodes.values())
+        return pending, [every_spi(node) for node in nodes.values()]
+
+    seen = [looked()]
+
+    def quiet() -> bool:
+        seen.append(looked())
+        return seen[-1] == seen[-2] and not seen[-1][0]
+
+    assert eventually(quiet, SETTLED_SECONDS + 20), seen[-2:]
+
+
+@pytest.fixture
+def far_apart(lab: Lab) -> Iterator[None]:
+    """Every two countries 40 ms apart, one way: with no delay, breaking a tunnel loses nothing."""
+    faults.impair(lab, Impairment(delay_ms=40))
+    assert faults.present(lab)["line"]["delay_ms"] == 40
+    yield
+    faults.impair(lab, Impairment())
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,27 @@ def sas_with(node: Host, peer: str) -> list[dict[str, Any]]:
     return [sa for sa in list_sas(node) if sa.get("remote-id", "").split(".")[1:2] == [peer]]
 
 
+def spis(node: Host, peer: str) -> dict[str, str]:
+    """Return the inbound SPI of each CHILD_SA with a peer: an undisturbed pair keeps them."""
+    return {
+        child["name"]: child["spi-in"]
+        for sa in sas_with(node, peer)
+        for child in sa["child-sas"].values()
+    }
+
+
+def every_spi(node: Host) -> set[str]:
+    """Return the inbound SPIs of every CHILD_SA of a node."""
+    return {child["spi-in"] for sa in list_sas(node) for child in sa["child-sas"].values()}
+
+
+def renewals(node: Host) -> list[str]:
+    """Return the connections that a node will still renew once, because it changed them lately."""
+    record = node.file("/var/lib/paranal/node/connections.json").content_string
+    pending: list[str] = json.loads(record)["renew"]
+    return pending
+
+
 def eventually(true: Callable[[], bool], seconds: float) -> bool:
     """Tell whether something becomes true in time; asked twice a second."""
     deadline = time.monotonic() + seconds

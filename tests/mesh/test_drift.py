@@ -10,7 +10,14 @@ from testinfra.host import Host
 
 from paranal.lab import people
 from paranal.lab.lab import Lab
-from tests.mesh.support import ask_from_border, changed_by, list_sas, on_node, played, sas_with
+from tests.mesh.support import (
+    ask_from_border,
+    changed_by,
+    every_spi,
+    on_node,
+    played,
+    sas_with,
+)
 
 ALTERED = {"mx": {"base", "firewall", "ipsec"}}
 
@@ -23,7 +30,7 @@ def put_right(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.req("D3", "D5")
-@pytest.mark.usefixtures("put_right")
+@pytest.mark.usefixtures("put_right", "settled")
 def test_an_altered_file_connection_and_rule_are_reported_and_restored(
     lab: Lab, nodes: dict[str, Host]
 ) -> None:
@@ -32,7 +39,7 @@ def test_an_altered_file_connection_and_rule_are_reported_and_restored(
     connection = sas_with(mx, "pe")[0]["name"]
     on_node(mx, "connection", forget=connection)
     mx.check_output("nft delete rule inet paranal input handle %s", _rule(mx, "pe>mx person"))
-    untouched = {code: list_sas(nodes[code]) for code in ("cl", "co")}
+    untouched = {code: every_spi(nodes[code]) for code in ("cl", "co")}
 
     assert changed_by(played(lab, "--check")) == ALTERED
     assert changed_by(played(lab)) == ALTERED
@@ -41,7 +48,7 @@ def test_an_altered_file_connection_and_rule_are_reported_and_restored(
     assert [len(sa["child-sas"]) for sa in sas_with(mx, "pe")] == [2]
     assert ask_from_border(lab, "pe", ["mx"], people.DEMO_RECORD_MRZ)["outcome"] == "ALERT"
     for code, before in untouched.items():
-        assert _spis(list_sas(nodes[code])) == _spis(before), code
+        assert every_spi(nodes[code]) == before, code
 
 
 def _rule(node: Host, comment: str) -> str:
@@ -49,8 +56,3 @@ def _rule(node: Host, comment: str) -> str:
     listed = json.loads(node.check_output("nft --json list chain inet paranal input"))["nftables"]
     rules = [entry["rule"] for entry in listed if "rule" in entry]
     return str(next(rule["handle"] for rule in rules if rule.get("comment") == comment))
-
-
-def _spis(sas: list[dict[str, object]]) -> set[object]:
-    """Return the SPIs of every CHILD_SA: an undisturbed pair keeps them."""
-    return {child["spi-in"] for sa in sas for child in sa["child-sas"].values()}  # type: ignore[attr-defined] # plain JSON

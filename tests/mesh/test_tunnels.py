@@ -12,20 +12,12 @@ import yaml
 from testinfra.host import Host
 
 from paranal.lab.lab import Lab
-from tests.mesh.support import Views, by_hand, eventually, played, sas_with
+from tests.mesh.support import Views, by_hand, eventually, played, sas_with, spis
 
 FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
 SECONDS = 300
 PORTS = {"strategic": 7445, "control": 7446}
 """Open in nft, and no daemon of ours listens there."""
-
-
-def _spis(node: Host, peer: str) -> dict[str, str]:
-    return {
-        child["name"]: child["spi-in"]
-        for sa in sas_with(node, peer)
-        for child in sa["child-sas"].values()
-    }
 
 
 def _background(node: Host, unit: str, **given: Any) -> None:  # noqa: ANN401 - see flow.py
@@ -38,30 +30,32 @@ def _background(node: Host, unit: str, **given: Any) -> None:  # noqa: ANN401 - 
 
 
 @pytest.mark.req("R6")
+@pytest.mark.usefixtures("settled")
 def test_what_swanctl_loads_from_the_file_is_what_charon_was_given(
     nodes: dict[str, Host],
 ) -> None:
-    before = {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")}
+    before = {peer: spis(nodes["pe"], peer) for peer in ("co", "mx")}
     loaded = nodes["pe"].check_output("swanctl --load-conns")
     assert "0 unloaded" in loaded
-    assert {peer: _spis(nodes["pe"], peer) for peer in ("co", "mx")} == before
+    assert {peer: spis(nodes["pe"], peer) for peer in ("co", "mx")} == before
     nodes["pe"].check_output("paranal tunnels verify")
 
 
-@pytest.mark.req("R6")
+@pytest.mark.req("R6", "B6")
+@pytest.mark.usefixtures("far_apart", "settled")
 def test_a_tunnel_that_was_ended_is_asked_for_again_and_its_sibling_is_left_alone(
     nodes: dict[str, Host],
 ) -> None:
     co = nodes["co"]
-    before = _spis(co, "pe")
+    before = spis(co, "pe")
     (name,) = {sa["name"] for sa in sas_with(co, "pe")}
     with by_hand(co, "heal"):
         co.check_output("swanctl --terminate --ike %s --child strategic --timeout 5", name)
-        assert eventually(lambda: "strategic" not in _spis(co, "pe"), 5)
+        assert eventually(lambda: "strategic" not in spis(co, "pe"), 5)
         asked = co.check_output("paranal tunnels heal")
         assert f"asked again for {name}/strategic" in asked
-    assert eventually(lambda: "strategic" in _spis(co, "pe"), 10)
-    assert _spis(co, "pe")["operational"] == before["operational"]
+    assert eventually(lambda: "strategic" in spis(co, "pe"), 10)
+    assert spis(co, "pe")["operational"] == before["operational"]
     assert co.check_output("paranal tunnels heal") == "", "nothing is missing, nothing is asked"
 
 
@@ -111,13 +105,13 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
 
 
 @pytest.mark.req("R6", "R12")
-@pytest.mark.usefixtures("flows")
+@pytest.mark.usefixtures("settled", "far_apart", "flows")
 def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
     lab: Lab, nodes: dict[str, Host], suspended: Path
 ) -> None:
     """Close the operational channel, and one of the two services of the strategic one."""
     co, pe = nodes["co"], nodes["pe"]
-    mexico, before = _spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
+    mexico, before = spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
     for service in PORTS:
         co.check_output("systemctl is-active %s", f"flow-{service}")
     document = yaml.safe_load(suspended.read_text(encoding="utf-8"))
@@ -128,15 +122,15 @@ def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
 
     played(lab, "--limit", "co,pe")
 
-    assert set(_spis(co, "pe")) == set(_spis(pe, "co")) == {"strategic"}
+    assert set(spis(co, "pe")) == set(spis(pe, "co")) == {"strategic"}
     assert {sa["name"] for sa in sas_with(co, "pe")}.isdisjoint(before)
-    assert _spis(pe, "mx") == mexico, "a pair that did not change keeps its SPIs"
+    assert spis(pe, "mx") == mexico, "a pair that did not change keeps its SPIs"
     assert _ended(co, "control")["error"].startswith("ConnectionReset")
     co.check_output("touch /run/flow.stop")
     going_on = _ended(co, "strategic")
     assert going_on["error"] == ""
-    assert going_on["trips"] > 100
-    assert going_on["worst_ms"] < 2000
+    assert going_on["trips"] > 30
+    assert 80 <= going_on["worst_ms"] < 2000
 
 
 def _ended(node: Host, service: str) -> dict[str, Any]:

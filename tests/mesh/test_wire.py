@@ -18,22 +18,14 @@ from tests.mesh.support import (
     esp_flows,
     eventually,
     list_sas,
-    sas_with,
+    spis,
 )
 
 HEALED_SECONDS = 60
 
 
-def _spis(node: Host, peer: str) -> dict[str, str]:
-    """Return the inbound SPI of each CHILD_SA with a peer, eight hexadecimal digits."""
-    return {
-        child["name"]: child["spi-in"]
-        for sa in sas_with(node, peer)
-        for child in sa["child-sas"].values()
-    }
-
-
 @pytest.mark.req("R6", "D4")
+@pytest.mark.usefixtures("settled")
 def test_a_query_crosses_the_wide_area_as_esp_of_the_two_tunnels(
     lab: Lab, agreement: Agreement, nodes: dict[str, Host]
 ) -> None:
@@ -43,9 +35,9 @@ def test_a_query_crosses_the_wide_area_as_esp_of_the_two_tunnels(
     pe, co = (agreement.members[code]["wan_address"] for code in ("pe", "co"))
     flows = esp_flows(seen.seen)
     # The observer sees the very SAs that the two ends hold, each with the SPI its receiver chose.
-    assert (pe, co, _spis(nodes["co"], "pe")["operational"]) in flows
-    assert (co, pe, _spis(nodes["pe"], "co")["operational"]) in flows
-    assert (pe, co, _spis(nodes["co"], "pe")["strategic"]) not in flows
+    assert (pe, co, spis(nodes["co"], "pe")["operational"]) in flows
+    assert (co, pe, spis(nodes["pe"], "co")["operational"]) in flows
+    assert (pe, co, spis(nodes["co"], "pe")["strategic"]) not in flows
 
 
 @pytest.mark.req("R6")
@@ -72,7 +64,7 @@ def _up(node: Host) -> bool:
 
 
 @pytest.mark.req("R6", "B3", "B6")
-@pytest.mark.usefixtures("without_charon")
+@pytest.mark.usefixtures("far_apart", "without_charon")
 def test_with_the_tunnel_down_a_query_is_unavailable_at_once_and_nothing_leaves_in_clear(
     lab: Lab, agreement: Agreement, watch: Capture
 ) -> None:
