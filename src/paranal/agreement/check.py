@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv4Network
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 SMALLEST_PREFIX_LENGTH = 8
 """A member announces at most a /8: anything wider would capture other people's addresses."""
+
+NOT_UNICAST = tuple(
+    map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"))
+)
+"""This host, loopback, link-local, multicast, reserved and broadcast (RFC 6890)."""
 
 
 def problems(source: Source) -> Iterator[Refusal]:
@@ -52,6 +58,8 @@ def _schema(source: Source) -> Iterator[Refusal]:
         field: FieldPath = tuple(error.absolute_path)
         name = ".".join(map(str, field)) or "agreement"
         if error.validator == "not":
+            if not isinstance(error.instance, str):
+                continue  # its type is wrong, which has a sentence of its own
             reason = f"{json.dumps(error.instance, ensure_ascii=False)}: forbidden character"
         else:
             reason = error.message
@@ -91,19 +99,33 @@ def _address(
         return
     if not _reachable(address):
         yield _unusable(source, field, "PAR-0115", text)
-    if prefix is None:
-        return
-    inside = address in prefix
-    if "addresses" in field and not inside:
+    if prefix is not None and "addresses" in field and address not in prefix:
         yield _unusable(source, field, "PAR-0116", text, prefix=prefix)
-    if "addresses" not in field and inside:
-        yield _unusable(source, field, "PAR-0117", text, prefix=prefix)
+
+
+def _gateways(source: Source) -> Iterator[Refusal]:
+    """Refuse a gateway inside anybody's inner prefix: its packets would go into a tunnel."""
+    for code, member in source.data["members"].items():
+        text = member["wan_address"]
+        for _, prefix in _prefixes(source):
+            try:
+                inside = IPv4Address(text) in prefix
+            except ValueError:
+                continue  # _networks has named it
+            if inside:
+                field: FieldPath = ("members", code, "wan_address")
+                yield _unusable(source, field, "PAR-0117", text, prefix=prefix)
 
 
 def _reachable(place: IPv4Address | IPv4Network) -> bool:
-    return not (
-        place.is_unspecified or place.is_loopback or place.is_multicast or place.is_link_local
-    )
+    return not any(IPv4Network(place).overlaps(other) for other in NOT_UNICAST)
+
+
+def _prefixes(source: Source) -> Iterator[tuple[str, IPv4Network]]:
+    """Yield each member's code and inner prefix, but for those that ``_networks`` has named."""
+    for code, member in source.data["members"].items():
+        with suppress(ValueError):
+            yield code, IPv4Network(member["inner_prefix"])
 
 
 def _unusable(source: Source, field: FieldPath, code: str, value: str, **params: object) -> Refusal:
@@ -112,23 +134,16 @@ def _unusable(source: Source, field: FieldPath, code: str, value: str, **params:
 
 
 def _overlaps(source: Source) -> Iterator[Refusal]:
-    prefixes: list[tuple[str, IPv4Network]] = []
-    for code, member in source.data["members"].items():
-        try:
-            prefix = IPv4Network(member["inner_prefix"])
-        except ValueError:
-            continue  # _networks has named it
-        for other, other_prefix in prefixes:
-            if prefix.overlaps(other_prefix):
-                yield Refusal(
-                    "PAR-0104",
-                    where=source.where(("members", code, "inner_prefix")),
-                    prefix=prefix,
-                    member=code,
-                    other_prefix=other_prefix,
-                    other=other,
-                )
-        prefixes.append((code, prefix))
+    for (other, other_prefix), (code, prefix) in itertools.combinations(_prefixes(source), 2):
+        if prefix.overlaps(other_prefix):
+            yield Refusal(
+                "PAR-0104",
+                where=source.where(("members", code, "inner_prefix")),
+                prefix=prefix,
+                member=code,
+                other_prefix=other_prefix,
+                other=other,
+            )
 
 
 def _unique(source: Source) -> Iterator[Refusal]:
@@ -237,6 +252,7 @@ def _pair_refused(
 _CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (
     _networks,
     _overlaps,
+    _gateways,
     _unique,
     _domains,
     _ports,

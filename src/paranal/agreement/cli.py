@@ -9,8 +9,9 @@ from pathlib import Path
 
 from paranal.agreement.check import problems
 from paranal.agreement.derive import member_view
-from paranal.agreement.load import load
+from paranal.agreement.load import Agreement, load
 from paranal.agreement.source import read
+from paranal.messages import Refusal
 
 DEFAULT = Path("agreement/pacific-alliance.yml")
 
@@ -49,14 +50,18 @@ def _check(args: argparse.Namespace) -> int:
 
 def _checked(file: Path, *, as_json: bool) -> int:
     """Check one file and print what is wrong with it, or that it is sound."""
-    found = list(problems(read(file)))
+    try:
+        source = read(file)
+        found = list(problems(source))
+    except Refusal as refusal:
+        found = [refusal]
     if as_json:
         data = {"file": str(file), "problems": [problem.as_dict() for problem in found]}
         sys.stdout.write(json.dumps(data, ensure_ascii=False) + "\n")
     elif found:
         sys.stderr.writelines(f"{problem}\n" for problem in found)
     else:
-        agreement = load(file)
+        agreement = Agreement(source.path, source.data)
         sys.stdout.write(
             f"{file}: correcto | sound (epoch {agreement.document['epoch']}, "
             f"{len(agreement.members)} members, digest {agreement.digest[:16]})\n"

@@ -16,24 +16,29 @@ FieldPath = tuple[str | int, ...]
 """Keys and indices from the root of the document to one value."""
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as the agreement means it: dates stay text, and only true and false are booleans.
+DEEPEST = 16
+"""Levels of nesting: more than twice what an agreement has."""
 
-    YAML 1.1 reads the country code ``no`` as false and ``2018-03-01`` as an object; YAML 1.2
-    (section 10.3, core schema) does neither.
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as the agreement means it: text, whole numbers as people write them, true and false.
+
+    YAML 1.1 reads the country code ``no`` as false, ``2018-03-01`` as an object, the port
+    ``07443`` as 3875 and ``2:04:03`` as 7443, and a key ``<<`` hides other keys; YAML 1.2
+    (section 10.3, core schema) does none of it.
     """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own class attribute
-        first: [
-            (tag, pattern)
-            for tag, pattern in resolvers
-            if not tag.endswith((":timestamp", ":bool"))
-        ]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
         for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+for _name, _pattern, _first in (
+    ("bool", r"(?:true|false)\Z", "tf"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)\Z", "-+0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(_pattern), list(_first))
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class Source:
 def read(path: Path) -> Source:
     """Read one YAML file.
 
-    Raises ``Refusal`` PAR-0113 (cannot be opened), PAR-0101 (not YAML) or PAR-0103 (a key twice).
+    Raises ``Refusal`` PAR-0113 (cannot be opened), PAR-0101 (not YAML), PAR-0122 (what is not
+    written out: an alias, a tag) or PAR-0103 (a key twice).
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -62,6 +68,7 @@ def read(path: Path) -> Source:
         reason = getattr(error, "strerror", None) or str(error)
         raise Refusal("PAR-0113", where=str(path), reason=reason) from error
     try:
+        _written_out(text, path)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -75,6 +82,25 @@ def read(path: Path) -> Source:
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise Refusal("PAR-0101", where=f"{path}:{line}", reason=reason) from error
     return Source(path, data, lines)
+
+
+def _written_out(text: str, path: Path) -> None:
+    """Refuse what makes YAML mean more than it shows, before anything is built from it.
+
+    An alias can hold itself, or a gigabyte in ten lines; a tag chooses how its value is read.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        found = (getattr(event, "tag", None) or "").replace("tag:yaml.org,2002:", "!!")
+        if isinstance(event, yaml.AliasEvent):
+            found = f"*{event.anchor}"
+        if depth > DEEPEST:
+            found = "[" * depth
+        if found:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise Refusal("PAR-0122", where=f"{path}:{line}", found=found, deepest=DEEPEST)
 
 
 def _lines(node: yaml.Node, field: FieldPath, path: Path) -> Iterator[tuple[FieldPath, int]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from paranal.agreement import load
+from paranal.agreement import load, problems
+from paranal.agreement.source import read
+from paranal.cli import main
 from paranal.messages import Refusal
 
 REPOSITORY = Path(__file__).parents[3]
@@ -169,6 +172,53 @@ def test_shipped_agreements_are_sound(name: str) -> None:
             "2018-13-01",
             id="impossible-date",
         ),
+        pytest.param(
+            replaced("wan_address: 203.0.113.34", "wan_address: 10.52.9.9"),
+            "PAR-0117",
+            "10.52.9.9",
+            id="wan-inside-another-members-inner",
+        ),
+        pytest.param(
+            replaced("wan_address: 203.0.113.34", "wan_address: 255.255.255.255"),
+            "PAR-0115",
+            "255.255.255.255",
+            id="broadcast-wan",
+        ),
+        pytest.param(
+            replaced("10.51.", "0.51."), "PAR-0115", "0.51.0.0/16", id="this-network-as-prefix"
+        ),
+        pytest.param(
+            replaced("epoch: 1", "epoch: &x [*x]"), "PAR-0122", "&x", id="alias-of-itself"
+        ),
+        pytest.param(
+            replaced("epoch: 1", "epoch: !!int one"),
+            "PAR-0122",
+            "!!int",
+            id="tag-that-does-not-fit",
+        ),
+        pytest.param(
+            replaced("operator: Migración Colombia", "operator: !!binary aGVsbG8="),
+            "PAR-0122",
+            "!!binary",
+            id="tag-that-hides-a-value",
+        ),
+        pytest.param(
+            replaced("epoch: 1", f"epoch: {'[' * 5000}{']' * 5000}"),
+            "PAR-0122",
+            "[[",
+            id="too-deep",
+        ),
+        pytest.param(
+            replaced("epoch: 1", "epoch: 1\n<<: {alliance: x}"), "PAR-0102", None, id="merged-keys"
+        ),
+        pytest.param(replaced("port: 7443", "port: 07443"), "PAR-0102", "07443", id="octal-port"),
+        pytest.param(
+            replaced("port: 7443", "port: 7443.0"), "PAR-0102", "7443.0", id="fractional-port"
+        ),
+        pytest.param(
+            replaced("port: 7443", "port: 2:04:03"), "PAR-0102", "2:04:03", id="sexagesimal-port"
+        ),
+        pytest.param(replaced("cl>co:\n", "1:\n"), "PAR-0102", None, id="number-as-direction"),
     ],
 )
 def test_refusal_names_code_and_line(
@@ -204,6 +254,33 @@ def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
         load(tmp_path / "none.yml")
     assert caught.value.code == "PAR-0113"
     assert "none.yml" in str(caught.value)
+
+
+def test_a_value_of_the_wrong_type_has_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "agreement.yml"
+    text = SHIPPED.read_text(encoding="utf-8")
+    path.write_text(text.replace("operator: Migración Colombia", "operator: 5"), encoding="utf-8")
+    (only,) = problems(read(path))
+    assert "5 is not of type 'string'" in str(only)
+
+
+def test_every_file_is_checked_whatever_is_wrong_with_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent, broken = tmp_path / "absent.yml", tmp_path / "broken.yml"
+    broken.write_text("a: [", encoding="utf-8")
+    files = [str(file) for file in (absent, broken, SHIPPED)]
+    assert main(["agreement", "check", *files]) == 3
+    said = capsys.readouterr()
+    assert [line[:8] for line in said.err.splitlines()] == ["PAR-0113", "PAR-0101"]
+    assert f"{SHIPPED}: correcto" in said.out
+    assert main(["agreement", "check", "--json", *files]) == 3
+    data = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [[each["code"] for each in one["problems"]] for one in data] == [
+        ["PAR-0113"],
+        ["PAR-0101"],
+        [],
+    ]
 
 
 def test_country_code_no_stays_text(tmp_path: Path) -> None:

@@ -5,13 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import (
     Connection,
     anchor_digest,
@@ -20,22 +16,11 @@ from paranal.agreement.connections import (
     to_vici,
 )
 from paranal.agreement.crypto import PROFILES
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-@cache
-def document(name: str) -> Agreement:
-    return load(REPOSITORY / "agreement" / f"{name}.yml")
-
+from tests.unit.agreement.views import view
 
 MEMBERS = ("cl", "co", "mx", "pe")
 PAIRS = list(itertools.combinations(MEMBERS, 2))
 ANCHORS = {code: code * 32 for code in MEMBERS}
-
-
-def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
-    return member_view(document(agreement), code)
 
 
 def declared(code: str, agreement: str = "pacific-alliance") -> dict[str, Connection]:
