@@ -35,7 +35,7 @@ def test_a_refusal_is_told_once_on_stderr_and_as_data(
     word: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(args: argparse.Namespace) -> int:
-        raise Refusal("PAR-0690")
+        raise Refusal("PAR-0690", command="try")
 
     vars(word).update(run=refuse)
     assert cli.main(["try"]) == cli.EXIT_REFUSED

@@ -8,11 +8,10 @@ from typing import Any
 from paranal.status.bounded import SECONDS
 from paranal.status.facts import Charon
 from paranal.tunnels import charon as vici
+from paranal.tunnels.verify import running_plane
 
-SOCKET = vici.SOCKET
 
-
-def read(path: str = SOCKET, seconds: float = SECONDS) -> Charon:
+def read(path: str = vici.SOCKET, seconds: float = SECONDS) -> Charon:
     """Ask the daemon; one that is not there is ``running=False``.
 
     Raises ``CharonError`` when it is there and does not answer, or refuses.
@@ -38,5 +37,4 @@ def judge(
         for name, section in connection.items()
         if name.startswith("remote-") and "id" in section
     }
-    plane = "userspace" if "kernel-libipsec" in set(plugins) else "kernel"
-    return Charon(True, frozenset(loaded), tuple(tunnels), plane)
+    return Charon(True, frozenset(loaded), tuple(tunnels), running_plane(plugins))

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from paranal.status.facts import (
+    Certificate,
     Charon,
+    Crl,
     Direction,
     Exchange,
     Facts,
@@ -152,9 +154,14 @@ def certificates(facts: Facts, direction: Direction) -> Iterator[Reason]:
         leaf = held.get(name)
         if leaf is None:
             yield Reason("PAR-0606", Side.OURS, {"name": name})
-        elif not leaf.not_before <= facts.now < leaf.not_after:
-            params = {"path": leaf.path, "until": _day(leaf.not_after)}
-            yield Reason("PAR-0607", Side.OURS, params)
+        else:
+            yield from invalid_leaf(facts, leaf)
+
+
+def invalid_leaf(facts: Facts, leaf: Certificate) -> Iterator[Reason]:
+    """Is a leaf of ours outside its validity now?"""
+    if not leaf.not_before <= facts.now < leaf.not_after:
+        yield Reason("PAR-0607", Side.OURS, {"path": leaf.path, "until": _day(leaf.not_after)})
 
 
 def crls(facts: Facts, direction: Direction) -> Iterator[Reason]:
@@ -163,16 +170,26 @@ def crls(facts: Facts, direction: Direction) -> Iterator[Reason]:
         yield unseen(facts.crls)
         return
     held = {(crl.country, crl.authority): crl for crl in facts.crls}
-    us, peer = facts.view["member"]["code"], direction.peer["code"]
-    for country, side in ((us, Side.OURS), (peer, Side.THEIRS)):
+    for country in (facts.view["member"]["code"], direction.peer["code"]):
         for authority in ("root", "issuing"):
             crl = held.get((country, authority))
             if crl is None:
                 yield Reason("PAR-0608", Side.OURS, {"country": country, "authority": authority})
-            elif facts.now >= crl.next_update:
-                until = _day(crl.next_update)
-                params = {"country": country, "authority": authority, "until": until}
-                yield Reason("PAR-0609", side, params)
+            else:
+                yield from expired_crl(facts, crl)
+
+
+def publisher(facts: Facts, crl: Crl) -> Side:
+    """Return whose it is to publish the next list."""
+    return Side.OURS if crl.country == facts.view["member"]["code"] else Side.THEIRS
+
+
+def expired_crl(facts: Facts, crl: Crl) -> Iterator[Reason]:
+    """Is a list past its next update?"""
+    if facts.now >= crl.next_update:
+        until = _day(crl.next_update)
+        params = {"country": crl.country, "authority": crl.authority, "until": until}
+        yield Reason("PAR-0609", publisher(facts, crl), params)
 
 
 def services(facts: Facts, direction: Direction) -> Iterator[Reason]:
@@ -219,8 +236,11 @@ def reached(facts: Facts, direction: Direction) -> Iterator[Reason]:
 
     It says nothing more when the tunnel is known to be down.
     """
-    reach = facts.reached.get((direction.peer["code"], direction.service))
-    if direction.way == "answers" or reach in (None, Reach.ANSWERED) or _down(facts, direction):
+    reach = facts.reached.get((direction.peer["code"], direction.service), Reach.ANSWERED)
+    if direction.way == "answers" or reach is Reach.ANSWERED or _down(facts, direction):
+        return
+    if isinstance(reach, Unseen):
+        yield unread(reach)
         return
     code, side = REACHES[reach]
     if not (reach is Reach.NO_ROUTE and isinstance(facts.charon, Unseen)):
@@ -235,7 +255,8 @@ def exchange(facts: Facts, direction: Direction) -> Iterator[Reason]:
     """
     if direction.service not in SERVED_BY or _down(facts, direction):
         return
-    if direction.way == "asks" and (direction.peer["code"], direction.service) in facts.reached:
+    tried = facts.reached.get((direction.peer["code"], direction.service))
+    if direction.way == "asks" and isinstance(tried, Reach):
         return
     if isinstance(facts.exchange, Unseen):
         yield unread(facts.exchange)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -27,9 +26,8 @@ from paranal.status import (
 )
 from paranal.status.checks import SERVED_BY, SHARED_UNITS
 from paranal.status.diagnose import diagnose, exit_code, warnings
-from paranal.status.facts import Direction, Facts, Reach, directions
-
-VIEW = Path("/etc/paranal/view.json")
+from paranal.status.facts import Direction, Facts, Reach, Unseen, directions
+from paranal.tunnels.gateway import VIEW, read_view, require_root
 
 UNITS = sorted({*SHARED_UNITS, *(unit for ways in SERVED_BY.values() for unit in ways.values())})
 
@@ -52,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises ``Refusal`` PAR-0690 without root and PAR-0691 without a view.
     """
-    if os.geteuid() != 0:
-        raise Refusal("PAR-0690")
+    require_root("status")
     view = load_view(args.view, args.service)
     facts = collect(view, active=args.probe)
     pairs = diagnose(facts)
@@ -67,10 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def load_view(path: Path, only: list[str] | None = None) -> dict[str, Any]:
     """Return the node's view, narrowed to some services; raises ``Refusal`` PAR-0691, PAR-0692."""
-    try:
-        view: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise Refusal("PAR-0691", path=path, reason=error) from None
+    view = read_view(path)
     for service in only or ():
         if service not in view["services"]:
             known = ", ".join(view["services"])
@@ -102,13 +96,17 @@ def collect(view: Mapping[str, Any], *, active: bool) -> Facts:
     return Facts(now=datetime.now(UTC), view=view, reached=reached, **answers)
 
 
-def _probe(member: Mapping[str, Any], flows: list[Direction]) -> dict[tuple[str, str], Reach]:
-    """Try every direction in which we may ask; one that cannot be tried is left out."""
-    sources: dict[str, tuple[str, Callable[[], Any]]] = {
-        f"{each.peer['code']} {each.service}": (each.service, partial(probe.reach, member, each))
+def _probe(
+    member: Mapping[str, Any], flows: list[Direction]
+) -> dict[tuple[str, str], Reach | Unseen]:
+    """Try every direction in which we may ask; one that could not be tried is ``Unseen``."""
+    tried = {
+        f"{each.peer['code']} {each.service}": each
         for each in flows
         if each.way == "asks" and each.open and each.service in SERVED_BY
     }
+    sources: dict[str, tuple[str, Callable[[], Any]]] = {
+        key: (f"--probe {key}", partial(probe.reach, member, each)) for key, each in tried.items()
+    }
     answers = bounded.collect(sources, 2 * probe.SECONDS)
-    tried = {key: value for key, value in answers.items() if isinstance(value, Reach)}
-    return {(key.split()[0], key.split()[1]): value for key, value in tried.items()}
+    return {(each.peer["code"], each.service): answers[key] for key, each in tried.items()}

@@ -8,7 +8,7 @@ wrong but something unseen is ``unknown``, never ``good``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from paranal.status import checks
@@ -33,22 +33,25 @@ def exit_code(pairs: Iterable[PairStatus]) -> int:
 
 
 def warnings(facts: Facts) -> list[Reason]:
-    """Return what is not wrong yet: our own leaves and every CRL with a third of life left."""
+    """Return what to renew: our own leaves and every CRL with a third of life left, or none.
+
+    What has run out is here too, because an open direction tells of it and a closed one does not.
+    """
     found: list[Reason] = []
     leaves: tuple[Certificate, ...] = ()
     if not isinstance(facts.certificates, Unseen):
         leaves = facts.certificates
     for leaf in leaves:
+        found += checks.invalid_leaf(facts, leaf)
         left = leaf.not_after - facts.now
         if timedelta(0) < left <= (leaf.not_after - leaf.not_before) / 3:
             found.append(Reason("PAR-0650", Side.OURS, {"path": leaf.path, "days": left.days}))
-    us = facts.view["member"]["code"]
     for crl in () if isinstance(facts.crls, Unseen) else facts.crls:
+        found += checks.expired_crl(facts, crl)
         left = crl.next_update - facts.now
         if timedelta(0) < left <= (crl.next_update - crl.this_update) / 3:
-            side = Side.OURS if crl.country == us else Side.THEIRS
             params = {"country": crl.country, "authority": crl.authority, "days": left.days}
-            found.append(Reason("PAR-0651", side, params))
+            found.append(Reason("PAR-0651", checks.publisher(facts, crl), params))
     return found
 
 
@@ -66,6 +69,7 @@ def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:
         line_ours=pair["line_check"] and pair["initiates"],
         line=line,
         line_reasons=line_reasons,
+        line_contact=peer["contact"] if any(each.fault for each in line_reasons) else {},
         directions=tuple(_direction(facts, each) for each in directions(facts.view, peer)),
     )
 
@@ -97,7 +101,6 @@ def _direction(facts: Facts, direction: Direction) -> DirectionStatus:
         state, side = _judge(reasons)
         state = State(direction.status) if state is State.GOOD else state
     asker, answerer = (us, peer) if direction.way == "asks" else (peer, us)
-    last = None if isinstance(facts.exchange, Unseen) else facts.exchange.get(direction.flow)
     return DirectionStatus(
         way=direction.way,
         asker=asker["code"],
@@ -108,7 +111,7 @@ def _direction(facts: Facts, direction: Direction) -> DirectionStatus:
         state=state,
         side=side,
         reasons=reasons,
-        last_good=last.last_good if last else None,
+        last_good=_last_good(facts, direction),
         contact=_contact(side, us, peer),
     )
 
@@ -138,6 +141,13 @@ def _enforced(facts: Facts, direction: Direction) -> str:
     if isinstance(facts.firewall, Unseen) or not facts.firewall.present:
         return "unknown"
     return "open" if direction.flow in facts.firewall.flows else "closed"
+
+
+def _last_good(facts: Facts, direction: Direction) -> datetime | Unseen | None:
+    if isinstance(facts.exchange, Unseen):
+        return facts.exchange
+    last = facts.exchange.get(direction.flow)
+    return last.last_good if last else None
 
 
 def _contact(side: Side, us: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, str]:

@@ -142,7 +142,7 @@ class Facts:
     crls: tuple[Crl, ...] | Unseen
     traces: Mapping[str, Ike] | Unseen
     lines: Mapping[str, LineCheck] | Unseen
-    reached: Mapping[tuple[str, str], Reach] = field(default_factory=dict)
+    reached: Mapping[tuple[str, str], Reach | Unseen] = field(default_factory=dict)
     """(peer, service) -> what the active try said; empty without ``--probe``."""
 
 

@@ -1,7 +1,8 @@
 """What charon's journal tells of the last attempt at each pair.
 
 charon-systemd writes each line with the fields ``IKE_SA_UNIQUE_ID`` and ``IKE_SA_NAME``; lines of
-one attempt share the number. The sentences are strongSwan 6.0's own, at log level 1.
+one attempt share the number, which begins anew with every charon (``_PID`` of ``_BOOT_ID``). The
+sentences are strongSwan 6.0's own, at log level 1.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ INITIATING = re.compile(r"^(\S+) is initiating an IKE_SA")
 
 def read(peers: Sequence[Mapping[str, Any]], member: str) -> dict[str, Ike]:
     """Return what became of the last attempt at each peer; raises ``Unreadable``."""
-    fields = "--output-fields=MESSAGE,IKE_SA_UNIQUE_ID,IKE_SA_NAME"
+    fields = "--output-fields=MESSAGE,IKE_SA_UNIQUE_ID,IKE_SA_NAME,_PID,_BOOT_ID"
     unit = ["journalctl", "--unit=strongswan.service", f"--since={SINCE}", f"--lines={LINES}"]
     shown = output([*unit, "--no-pager", "--output=json", fields])
     return judge((json.loads(line) for line in shown.splitlines()), peers, member)
@@ -73,12 +74,13 @@ def judge(
     ``lines`` are journal entries in their order. A refusal on our side as responder stands under
     no connection's name, so the attempt is known by the address that began it.
     """
-    attempts: dict[str, list[str]] = {}
-    owners: dict[str, str] = {}
+    attempts: dict[tuple[str, ...], list[str]] = {}
+    owners: dict[tuple[str, ...], str] = {}
     for line in lines:
-        number, message = line.get("IKE_SA_UNIQUE_ID"), line.get("MESSAGE")
-        if not isinstance(number, str) or not isinstance(message, str):
+        message = line.get("MESSAGE")
+        if "IKE_SA_UNIQUE_ID" not in line or not isinstance(message, str):
             continue
+        number = tuple(str(line.get(key)) for key in ("_BOOT_ID", "_PID", "IKE_SA_UNIQUE_ID"))
         owner = _owner(line, message, peers, member)
         if owner:
             owners[number] = owner

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from paranal.messages import Refusal
+from paranal.status.line import FOLDER
 from paranal.tunnels.charon import Charon, CharonError
+from paranal.tunnels.gateway import VIEW, read_view, require_root
 from paranal.tunnels.record import replace
 
-VIEW = Path("/etc/paranal/view.json")
-NOTES = Path("/var/lib/paranal/line")
 SECONDS = 15
 """Longer than charon's 8.1 s of retransmission, so that the reason is charon's and not ours."""
 
@@ -42,10 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check every line that is ours to check, note and print the results.
 
-    Returns 0 also when a line fails: that is a result. Raises ``Refusal`` PAR-0704 when our own
-    charon does not answer.
+    Returns 0 also when a line fails: that is a result. Raises ``Refusal`` PAR-0690 without root,
+    PAR-0691 without a view, PAR-0704 when our own charon does not answer.
     """
-    view = json.loads(args.view.read_text(encoding="utf-8"))
+    require_root("line-check")
+    view = read_view(args.view)
     results = {}
     with_lines = to_check(view)
     if with_lines:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
                 results = {peer: check(charon, name) for peer, name in with_lines.items()}
         except CharonError as error:
             raise Refusal("PAR-0704", reason=str(error)) from error
-    keep(results, NOTES)
+    keep(results, FOLDER)
     text = json.dumps(results) if args.json else _table(results)
     sys.stdout.write(text + "\n" if text else "")
     return 0

@@ -114,9 +114,11 @@ def reasons(report: Report, language: str) -> list[str]:
             for reason in each.reasons:
                 lines[_reason(reason, language, each.contact)] = None
         for reason in pair.line_reasons:
-            lines[_reason(reason, language, {})] = None
+            lines[_reason(reason, language, pair.line_contact)] = None
     for reason in report.warnings:
-        lines[_reason(reason, language, {})] = None
+        line = _reason(reason, language, {})
+        if not any(said.startswith(line) for said in lines):
+            lines[line] = None
     return list(lines)
 
 
@@ -131,7 +133,9 @@ def as_dict(report: Report) -> dict[str, Any]:
         "certificates": _data(facts.certificates),
         "crls": _data(facts.crls),
         "services": _data(facts.services),
-        "reached": {f"{peer} {service}": end for (peer, service), end in facts.reached.items()},
+        "reached": {
+            f"{peer} {service}": _data(end) for (peer, service), end in facts.reached.items()
+        },
         "warnings": [reason.as_dict() for reason in report.warnings],
     }
 
@@ -147,8 +151,13 @@ def _pair_data(pair: PairStatus) -> dict[str, Any]:
         "line_check": _data(pair.line) if pair.line_ours else None,
         "line_check_by": pair.line_by,
         "line_reasons": [reason.as_dict() for reason in pair.line_reasons],
+        "line_contact": pair.line_contact,
         "directions": [
-            {**_data(each), "reasons": [reason.as_dict() for reason in each.reasons]}
+            {
+                **_data(each),
+                "last_good": _data(each.last_good),
+                "reasons": [reason.as_dict() for reason in each.reasons],
+            }
             for each in pair.directions
         ],
     }
@@ -245,7 +254,9 @@ def _rows(directions: tuple[DirectionStatus, ...]) -> list[list[DirectionStatus]
 def _row(row: list[DirectionStatus], now: datetime, language: str) -> tuple[str, ...]:
     first = row[0]
     last = "" if first.state in (State.PENDING, State.SUSPENDED) else _word("never", language)
-    if first.last_good:
+    if isinstance(first.last_good, Unseen):
+        last = _word("unknown", language)
+    elif first.last_good:
         last = _age((now - first.last_good).total_seconds())
     return (
         "\n".join(dict.fromkeys(f"{each.asker}>{each.answerer}" for each in row)),

@@ -65,6 +65,7 @@ class DirectionStatus:
     """One service in one direction: agreed status, what is so, whose fault, whom to call.
 
     ``enforced`` is what our own firewall does now: ``open``, ``closed`` or ``unknown``.
+    ``last_good`` is None when the log was read and has none.
     ``contact`` is ``{"name", "phone", "email"}`` of the side to call, empty when nobody need be.
     """
 
@@ -77,7 +78,7 @@ class DirectionStatus:
     state: State
     side: Side
     reasons: tuple[Reason, ...]
-    last_good: datetime | None
+    last_good: datetime | Unseen | None
     contact: dict[str, str]
 
 
@@ -86,7 +87,7 @@ class PairStatus:
     """One pair: its tunnel as charon has it, its line check, its directions.
 
     ``line_by`` is the member that checks the line of a pair with nothing open; where it is ours
-    (``line_ours``), ``line`` is our note.
+    (``line_ours``), ``line`` is our note. ``line_contact`` is whom to call when it failed.
     """
 
     name: str
@@ -99,4 +100,5 @@ class PairStatus:
     line_ours: bool
     line: LineCheck | Unseen | None
     line_reasons: tuple[Reason, ...]
+    line_contact: dict[str, str]
     directions: tuple[DirectionStatus, ...]

@@ -131,8 +131,12 @@ class Charon:
             raise CharonError(f"{self._path}: not connected")
         peer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, _, _ = struct.unpack("3i", peer)
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+        except OSError as error:  # it went away after it answered
+            raise CharonError(f"{self._path}: {error.strerror or error}") from error
         # The second field may hold spaces but ends with the last parenthesis; see proc_pid_stat(5).
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        fields = stat.rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         booted = next(
             int(line.split()[1])

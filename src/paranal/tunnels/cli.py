@@ -14,6 +14,7 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
+from paranal.tunnels.gateway import VIEW, read_view, require_root
 from paranal.tunnels.record import Paths, Record, read_record
 from paranal.tunnels.upkeep import (
     Daemon,
@@ -26,7 +27,6 @@ from paranal.tunnels.upkeep import (
 )
 from paranal.tunnels.verify import problems, report
 
-VIEW = Path("/etc/paranal/view.json")
 HEAL_SECONDS = 8.0
 """How long one run follows what it asked for."""
 TURN_SECONDS = 0.5
@@ -47,7 +47,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one word; ``Refusal`` PAR-0704 when charon does not answer."""
+    """Run one word; 0, or 3 where ``verify`` finds that charon differs.
+
+    Raises ``Refusal`` PAR-0690 without root, PAR-0691 without a view, PAR-0704 when charon does not
+    answer.
+    """
+    require_root(f"tunnels {args.word}")
     word = {"show": _show, "verify": _show, "heal": _heal, "settings": _settings}[args.word]
     try:
         return word(args)
@@ -72,7 +77,7 @@ def declared_here(view: dict[str, Any], paths: Paths) -> list[Connection]:
 
 
 def _show(args: argparse.Namespace) -> int:
-    view = json.loads(args.view.read_text(encoding="utf-8"))
+    view = read_view(args.view)
     declared, plane = declared_here(view, Paths()), view["member"]["data_plane"]
     with Charon() as charon:
         sas = charon.ike_sas()
@@ -80,9 +85,12 @@ def _show(args: argparse.Namespace) -> int:
     rows = report(declared, sas, plane)
     text = json.dumps({"connections": rows, "problems": found}) if args.json else _table(rows)
     sys.stdout.write(text + "\n")
-    if args.word == "verify" and found:
-        raise Refusal("PAR-0706", member=view["member"]["code"], problems="; ".join(found))
-    return 0
+    if args.word == "show" or not found:
+        return 0
+    # Not raised: with --json the command would print it as data too, behind the data above.
+    refusal = Refusal("PAR-0706", member=view["member"]["code"], problems="; ".join(found))
+    sys.stderr.write(f"{refusal}\n")
+    return 3
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

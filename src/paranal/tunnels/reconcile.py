@@ -37,6 +37,10 @@ RENEW_EVERY = 3
 """After so many times of asking in vain the IKE_SA itself is renewed; see ``renew``."""
 
 
+SWANCTL = "/usr/sbin/swanctl"
+SWANCTL_SECONDS = 60.0
+
+
 @dataclass(frozen=True)
 class Result:
     """What one run did: its plan, and by connection ``up``, ``loaded`` or ``waiting for peer``."""
@@ -103,15 +107,18 @@ def reconcile(
 def swanctl_load_credentials() -> None:
     """Have swanctl read every key, certificate and CRL into charon.
 
-    Raises ``CharonError`` with the first line of what swanctl says.
+    Raises ``CharonError`` with the first line of what swanctl says, or why it says nothing.
     """
-    done = subprocess.run(
-        ["/usr/sbin/swanctl", "--load-creds", "--noprompt"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            [SWANCTL, "--load-creds", "--noprompt"],
+            capture_output=True,
+            text=True,
+            timeout=SWANCTL_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CharonError(str(error)) from error
     said = (done.stderr + done.stdout).splitlines()
     if done.returncode != 0 or any("failed" in line for line in said):
         raise CharonError(next((line for line in said if "failed" in line), "swanctl failed"))

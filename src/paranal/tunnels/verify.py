@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from paranal.agreement.connections import Connection
@@ -36,6 +36,11 @@ def problems(
         *_plane_problems(plugins, data_plane),
         *(found for sa in sas for found in _sa_problems(sa, declared)),
     ]
+
+
+def running_plane(plugins: Iterable[str]) -> str:
+    """Return the data plane of a charon with these plugins."""
+    return "userspace" if "kernel-libipsec" in plugins else "kernel"
 
 
 def _row(connection: Connection, sas: Sequence[IkeSa], data_plane: str) -> dict[str, Any]:
@@ -74,10 +79,15 @@ def _loaded_problems(
     for name in sorted(loaded.keys() - names):
         if stem(name) not in waiting:
             yield f"{name} is loaded and not declared"
+    # A connection that was unloaded leaves its SAs, and they go on passing traffic.
+    left = {sa.name for sa in sas if sa.established} - names - loaded.keys()
+    for name in sorted(left):
+        if stem(name) not in waiting:
+            yield f"{name} is up and not declared"
 
 
 def _plane_problems(plugins: Sequence[str], data_plane: str) -> Iterator[str]:
-    running = "userspace" if "kernel-libipsec" in plugins else "kernel"
+    running = running_plane(plugins)
     if running != data_plane:
         yield f"the data plane is {running}, declared is {data_plane}"
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import load, member_view
 from paranal.status.facts import (
     Certificate,
     Charon,
@@ -21,9 +19,10 @@ from paranal.status.facts import (
     Services,
     directions,
 )
-from paranal.tunnels.charon import ChildSa, IkeSa
+from paranal.tunnels.charon import IkeSa
+from tests.unit.agreement import views
+from tests.unit.tunnels.sas import ike_sa
 
-REPOSITORY = Path(__file__).parents[3]
 NOW = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 UNITS = (
     "haproxy.service",
@@ -33,45 +32,19 @@ UNITS = (
 )
 
 
-def child(name: str) -> ChildSa:
-    return ChildSa(
-        name=name,
-        unique_id="2",
-        state="INSTALLED",
-        encryption="AES_GCM_16-256",
-        key_exchange="ECP_384",
-        esn=False,
-        spi_in="c1",
-        spi_out="c2",
-        bytes_in=12,
-        bytes_out=34,
-        local_ts=(),
-        remote_ts=(),
-    )
-
-
 def tunnel(peer: dict[str, Any]) -> IkeSa:
-    return IkeSa(
-        name=f"pe-{peer['code']}-g0",
-        unique_id="1",
-        state="ESTABLISHED",
-        initiator=False,
+    return ike_sa(
+        f"pe-{peer['code']}-g0",
+        "1",
+        peer["pair"]["channels"],
         remote_id=peer["identities"]["ike"],
-        local_host="203.0.113.34",
         remote_host=peer["wan_address"],
-        encryption="AES_GCM_16-256",
-        prf="PRF_HMAC_SHA2_384",
-        key_exchange="ECP_384",
-        ppk=False,
-        established_seconds=60,
-        busy=False,
-        children=tuple(child(name) for name in peer["pair"]["channels"]),
     )
 
 
 @pytest.fixture(scope="session")
 def view() -> dict[str, Any]:
-    return member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), "pe")
+    return views.view("pe")
 
 
 @pytest.fixture

@@ -233,6 +233,18 @@ def test_the_journal_tells_the_last_attempt_at_each_peer(healthy: Facts) -> None
     assert journal.judge([*lines, again], healthy.view["peers"], "pe")["co"] is Ike.THEY_REFUSED_US
 
 
+def test_an_attempt_of_a_charon_that_was_restarted_since_is_another_attempt(
+    healthy: Facts,
+) -> None:
+    before, after = {"_BOOT_ID": "b", "_PID": "7"}, {"_BOOT_ID": "b", "_PID": "9"}
+    lines = [
+        {**entry("1", "received AUTHENTICATION_FAILED notify error", "pe-co-g1"), **before},
+        {**entry("1", "retransmit 2 of request with message ID 0", "pe-mx-g1"), **after},
+    ]
+    seen = journal.judge(lines, healthy.view["peers"], "pe")
+    assert seen == {"co": Ike.THEY_REFUSED_US, "mx": Ike.NO_REPLY}
+
+
 def test_a_line_note_is_read_and_a_broken_one_is_an_error(tmp_path: Path) -> None:
     note = {"at": "2026-11-23T12:00:00+00:00", "ok": True, "reason": None}
     (tmp_path / "cl.json").write_text(json.dumps(note))

@@ -78,7 +78,8 @@ def blinded(facts: Facts, *fields: str) -> Facts:
 
 
 def codes(status: DirectionStatus) -> list[str]:
-    return [reason.code for reason in status.reasons]
+    """Return the codes of the reasons, each of which has all the values of its text."""
+    return [reason.as_dict()["code"] for reason in status.reasons]
 
 
 def without_tunnel(facts: Facts, peer: str) -> Facts:
@@ -101,6 +102,7 @@ def test_a_healthy_gateway_is_good_and_names_nobody(healthy: Facts) -> None:
         assert status.contact == {}
         assert status.enforced == "open"
     assert direction(healthy, ASKS).last_good == NOW - timedelta(minutes=5)
+    assert direction(blinded(healthy, "exchange"), ASKS).last_good == Unseen("exchange", "5 s")
 
 
 @pytest.mark.req("R12")
@@ -115,11 +117,14 @@ def test_pending_chile_is_pending_with_its_line_check(checking: Facts) -> None:
 
 def test_a_failed_or_missing_line_check_is_told_and_is_no_error(checking: Facts) -> None:
     failed = replace(checking, lines={"cl": LineCheck(NOW, ok=False, reason="no reply")})
-    assert [each.code for each in pair(failed, "cl").line_reasons] == ["PAR-0653"]
+    (reason,) = pair(failed, "cl").line_reasons
+    assert reason.code == "PAR-0653"
+    assert "no reply" in reason.text("es")
+    assert pair(failed, "cl").line_contact["name"] == "Turno 24/7 Chile"
     assert {each.state for each in pair(failed, "cl").directions} == {State.PENDING}
     for lines in ({}, {"cl": LineCheck(NOW - timedelta(days=3), ok=True, reason="")}):
         reasons = pair(replace(checking, lines=lines), "cl").line_reasons
-        assert [each.code for each in reasons] == ["PAR-0652"]
+        assert [each.as_dict()["code"] for each in reasons] == ["PAR-0652"]
 
 
 def test_the_line_that_the_other_end_checks_is_not_missed_here(healthy: Facts) -> None:
@@ -350,6 +355,17 @@ def test_an_active_try_over_a_tunnel_that_is_down_adds_nothing(healthy: Facts) -
     assert codes(direction(failed, ASKS)) == ["PAR-0613"]
 
 
+def test_a_try_that_could_not_be_made_is_told_and_the_log_goes_on_speaking(
+    healthy: Facts,
+) -> None:
+    facts = replace(healthy, reached={("co", "person"): Unseen("--probe co person", "12 s")})
+    status = direction(facts, ASKS)
+    assert (status.state, codes(status)) == (State.UNKNOWN, ["PAR-0642"])
+    assert direction(facts, ANSWERS).state is State.GOOD
+    failed = replace(facts, exchange={ASKS: Exchange(None, NOW, "TIMEOUT")})
+    assert codes(direction(failed, ASKS)) == ["PAR-0638", "PAR-0642"]
+
+
 def test_a_try_that_found_no_route_accuses_nobody_while_the_tunnel_is_unseen(
     healthy: Facts,
 ) -> None:
@@ -467,7 +483,7 @@ def test_every_combination_is_judged_and_none_is_good_that_was_not_seen_whole(
         "crls": [healthy.crls, UNSEEN, _crl_expired(healthy, "co")],
         "exchange": [healthy.exchange, UNSEEN, {ASKS: Exchange(None, NOW, "TIMEOUT")}],
         "traces": [{}, UNSEEN, {"co": Ike.NO_REPLY}],
-        "reached": [{}, {("co", "person"): Reach.NO_ROUTE}],
+        "reached": [{}, {("co", "person"): Reach.NO_ROUTE}, {("co", "person"): UNSEEN}],
     }
     for values in itertools.product(*options.values()):
         changes = dict(zip(options, values, strict=True))
@@ -506,3 +522,11 @@ def test_warnings_start_when_a_third_of_life_is_left(healthy: Facts) -> None:
     crls = tuple(replace(crl, next_update=NOW + timedelta(hours=10)) for crl in healthy.crls)
     assert {each.code for each in warnings(replace(healthy, crls=crls))} == {"PAR-0651"}
     assert warnings(replace(healthy, certificates=UNSEEN, crls=UNSEEN)) == []
+
+
+def test_what_ran_out_is_told_where_no_open_direction_needs_it(healthy: Facts) -> None:
+    old = replace(healthy, certificates=_aged(healthy, timedelta(days=90)))
+    assert {each.as_dict()["code"] for each in warnings(old)} == {"PAR-0607"}
+    lists = replace(healthy, crls=_crl_expired(healthy, "cl"))
+    assert {(each.code, each.side) for each in warnings(lists)} == {("PAR-0609", Side.THEIRS)}
+    assert all(each.state is State.PENDING for each in pair(lists, "cl").directions)

@@ -12,9 +12,18 @@ from typing import Any
 import pytest
 
 from paranal.messages import Refusal
-from paranal.status import cli, report
+from paranal.status import cli, probe, report
 from paranal.status.diagnose import diagnose, warnings
-from paranal.status.facts import Charon, Facts, Ike, LineCheck, Reach, Unseen
+from paranal.status.facts import (
+    Charon,
+    Direction,
+    Facts,
+    Ike,
+    LineCheck,
+    Reach,
+    Unseen,
+    directions,
+)
 from paranal.status.verdict import Side, State
 
 
@@ -56,8 +65,13 @@ def test_what_was_not_seen_is_printed_as_not_seen(
     unseen: dict[str, Any] = {field: Unseen(field, "5 s") for field in fields}
     blind = reported(replace(healthy, **unseen))
     report.show(blind, "es")
-    assert "no se vio" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no se vio" in shown
+    assert "nunca" not in shown
     data = report.as_dict(blind)
+    assert {str(each["last_good"]) for pair in data["pairs"] for each in pair["directions"]} == {
+        "{'unseen': '5 s'}"
+    }
     assert data["certificates"] == {"unseen": "5 s"}
     assert {each["state"] for pair in data["pairs"] for each in pair["directions"]} == {"unknown"}
 
@@ -77,6 +91,43 @@ def test_the_data_is_plain_json_with_reasons_in_both_languages(checking: Facts) 
     assert pair["tunnel"]["children"][0]["name"] == "operational"
     chile = next(pair for pair in data["pairs"] if pair["name"] == "cl-pe")
     assert chile["line_check"]["ok"] is True
+
+
+def test_a_failed_line_check_names_whom_to_call(
+    checking: Facts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = replace(checking, lines={"cl": LineCheck(checking.now, ok=False, reason="mudo")})
+    report.show(reported(failed), "es")
+    shown = capsys.readouterr().out
+    assert "mudo" in shown
+    assert "Llamar: Turno 24/7 Chile, +56 2 5550 0156" in shown
+
+
+def test_what_ran_out_is_told_once(healthy: Facts) -> None:
+    assert not isinstance(healthy.crls, Unseen)
+    crls = tuple(replace(crl, next_update=healthy.now) for crl in healthy.crls)
+    lines = report.reasons(reported(replace(healthy, crls=crls)), "es")
+    for country in ("pe", "cl"):
+        assert len([line for line in lines if f"CRL root de {country} venció" in line]) == 1
+
+
+def test_a_try_that_could_not_be_made_is_data_too(healthy: Facts) -> None:
+    facts = replace(healthy, reached={("co", "person"): Unseen("--probe co person", "12 s")})
+    assert report.as_dict(reported(facts))["reached"] == {"co person": {"unseen": "12 s"}}
+
+
+def test_every_try_is_made_or_told(view: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def reach(member: Any, each: Direction) -> Reach:  # noqa: ANN401 - plain JSON data
+        if each.peer["code"] == "co":
+            raise OSError("asker.pem: No such file or directory")
+        return Reach.ANSWERED
+
+    monkeypatch.setattr(probe, "reach", reach)
+    flows = [each for peer in view["peers"] for each in directions(view, peer)]
+    assert cli._probe(view["member"], flows) == {
+        ("co", "person"): Unseen("--probe co person", "asker.pem: No such file or directory"),
+        ("mx", "person"): Reach.ANSWERED,
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from paranal.tunnels.charon import CharonError, ChildSa, IkeSa, Start
+from paranal.tunnels.charon import CharonError, IkeSa, Start
+from tests.unit.tunnels.sas import ike_sa
 
 ANCHORS = {code: code * 32 for code in ("cl", "co", "mx", "pe")}
 
@@ -103,39 +104,3 @@ class FakeCharon:
         (sa,) = [sa for sa in self.sas if sa.unique_id == unique_id]
         self.calls.append(f"reauthenticate {sa.name}")
         self.renew(sa.name, *(child.name for child in sa.children))
-
-
-def ike_sa(name: str, number: str, children: list[str], state: str = "ESTABLISHED") -> IkeSa:
-    return IkeSa(
-        name=name,
-        unique_id=number,
-        state=state,
-        initiator=True,
-        remote_id="",
-        local_host="",
-        remote_host="",
-        encryption="AES_GCM_16-256",
-        prf="PRF_HMAC_SHA2_384",
-        key_exchange="ECP_384",
-        ppk=False,
-        established_seconds=1,
-        busy=False,
-        children=tuple(child_sa(child, f"{number}.{child}") for child in children),
-    )
-
-
-def child_sa(name: str, number: str) -> ChildSa:
-    return ChildSa(
-        name=name,
-        unique_id=number,
-        state="INSTALLED",
-        encryption="AES_GCM_16-256",
-        key_exchange="ECP_384",
-        esn=False,
-        spi_in="1",
-        spi_out="2",
-        bytes_in=0,
-        bytes_out=0,
-        local_ts=(),
-        remote_ts=(),
-    )

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import Connection, connections
 from paranal.tunnels import cli as subject
 from paranal.tunnels.cli import heal
 from paranal.tunnels.record import Paths, Record
-from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon, ike_sa
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-@cache
-def document() -> Agreement:
-    return load(REPOSITORY / "agreement" / "pacific-alliance.yml")
+from tests.unit.agreement.views import view
+from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
+from tests.unit.tunnels.sas import ike_sa
 
 
 @pytest.fixture
 def wanted() -> list[Connection]:
-    return [
-        one for one in connections(member_view(document(), "co"), ANCHORS) if one["peer"] == "pe"
-    ]
+    return [one for one in connections(view("co"), ANCHORS) if one["peer"] == "pe"]
 
 
 @pytest.fixture(autouse=True)

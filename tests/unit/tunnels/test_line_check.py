@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import Agreement, load, member_view
 from paranal.status.line_check import check, keep, to_check
 from paranal.tunnels.charon import CharonError
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-@cache
-def document(name: str) -> Agreement:
-    return load(REPOSITORY / "agreement" / f"{name}.yml")
-
-
-def view(code: str) -> dict[str, Any]:
-    return member_view(document("pacific-alliance"), code)
+from tests.unit.agreement.views import view
 
 
 class Line:

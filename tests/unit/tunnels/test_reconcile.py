@@ -5,13 +5,11 @@ from __future__ import annotations
 import copy
 import os
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import connections, to_swanctl
 from paranal.messages import Refusal
 from paranal.tunnels import reconcile as subject
@@ -20,14 +18,9 @@ from paranal.tunnels.plan import Step
 from paranal.tunnels.reconcile import Result, preview, reconcile, survey
 from paranal.tunnels.record import Declared, Paths, read_record
 from paranal.tunnels.upkeep import ask_again, end_duplicates, renew, renew_lately_changed, settle
-from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon, ike_sa
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-@cache
-def document(name: str) -> Agreement:
-    return load(REPOSITORY / "agreement" / f"{name}.yml")
+from tests.unit.agreement.views import view
+from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
+from tests.unit.tunnels.sas import ike_sa
 
 
 @pytest.fixture
@@ -54,10 +47,6 @@ def declare(view: dict[str, Any]) -> list[Declared]:
     return [
         {"connection": one, "text": to_swanctl(one) + "\n"} for one in connections(view, ANCHORS)
     ]
-
-
-def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
-    return member_view(document(agreement), code)
 
 
 def apply(charon: FakeCharon, declared: list[Declared], paths: Paths) -> Result:
@@ -404,6 +393,28 @@ def test_refused_credentials_change_nothing(charon: FakeCharon, paths: Paths) ->
     assert not paths.file.exists()
 
 
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (None, "No such file"),
+        ("sleep 5", "timed out"),
+        ("echo \"loading 'ike.key' failed\"; exit 1", "loading 'ike.key' failed"),
+        ("exit 1", "swanctl failed"),
+    ],
+)
+def test_a_swanctl_that_cannot_read_credentials_is_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, reason: str
+) -> None:
+    swanctl = tmp_path / "swanctl"
+    if program:
+        swanctl.write_text(f"#!/bin/sh\n{program}\n")
+        swanctl.chmod(0o755)
+    monkeypatch.setattr(subject, "SWANCTL", str(swanctl))
+    monkeypatch.setattr(subject, "SWANCTL_SECONDS", 0.3)
+    with pytest.raises(CharonError, match=reason):
+        subject.swanctl_load_credentials()
+
+
 def test_an_empty_declaration_is_refused(charon: FakeCharon, paths: Paths) -> None:
     apply(charon, declare(view("co")), paths)
     loaded = dict(charon.loaded)
@@ -416,8 +427,7 @@ def test_an_empty_declaration_is_refused(charon: FakeCharon, paths: Paths) -> No
 def test_a_load_that_fails_leaves_file_and_daemon_as_they_were(
     charon: FakeCharon, paths: Paths
 ) -> None:
-    before, after = declare(view("co")), declare(moved("co", "pe"))
-    apply(charon, before, paths)
+    apply(charon, declare(view("co")), paths)
     state = (dict(charon.loaded), list(charon.sas), paths.file.read_text())
     changed = view("co")
     for peer in changed["peers"]:

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import Connection, connections
-from paranal.tunnels.charon import ChildSa, IkeSa
+from paranal.tunnels.charon import IkeSa
 from paranal.tunnels.verify import problems, report
-
-REPOSITORY = Path(__file__).parents[3]
-
-
-@cache
-def document(name: str) -> Agreement:
-    return load(REPOSITORY / "agreement" / f"{name}.yml")
-
+from tests.unit.agreement.views import view
+from tests.unit.tunnels.sas import child_sa, ike_sa
 
 USERSPACE = ("random", "openssl", "kernel-libipsec", "kernel-netlink")
 
 
 @pytest.fixture
 def declared() -> list[Connection]:
-    view = member_view(document("pacific-alliance"), "pe")
-    return connections(view, {code: code for code in ("cl", "co", "mx")})
+    return connections(view("pe"), {code: code for code in ("cl", "co", "mx")})
 
 
 def running(connection: Connection) -> IkeSa:
     children = [
-        ChildSa(
-            name=channel,
-            unique_id=channel,
-            state="INSTALLED",
-            encryption="AES_GCM_16-256",
-            key_exchange="ECP_384",
-            esn=False,
-            spi_in="1",
-            spi_out="2",
-            bytes_in=0,
-            bytes_out=0,
+        child_sa(
+            channel,
+            channel,
             local_ts=tuple(connection["config"]["children"][channel]["local_ts"]),
             remote_ts=tuple(connection["config"]["children"][channel]["remote_ts"]),
         )
         for channel in connection["channels"]
     ]
-    return IkeSa(
-        name=connection["name"],
-        unique_id="1",
-        state="ESTABLISHED",
-        initiator=False,
-        remote_id=connection["config"]["remote"]["id"],
-        local_host="",
-        remote_host="",
-        encryption="AES_GCM_16-256",
-        prf="PRF_HMAC_SHA2_384",
-        key_exchange="ECP_384",
-        ppk=False,
-        established_seconds=1,
-        busy=False,
-        children=tuple(children),
-    )
+    return ike_sa(connection["name"], "1", children)
 
 
 def found(
@@ -131,6 +98,16 @@ def test_what_is_not_loaded_and_what_is_loaded_too_much(declared: list[Connectio
     names = [one["name"] for one in declared]
     assert found(declared, sas, names[1:]) == [f"{names[0]} is not loaded"]
     assert found(declared, sas, [*names, "x"]) == ["x is loaded and not declared"]
+
+
+def test_an_ike_sa_that_outlived_its_connection_is_a_problem(declared: list[Connection]) -> None:
+    sas = [running(one) for one in declared[1:]]
+    for name in ("everything", "pe-co-g00000000"):
+        left = ike_sa(name, "9", ["operational"])
+        assert found(declared, [*sas, left]) == [f"{name} is up and not declared"]
+        assert found(declared, [*sas, replace(left, state="DELETING")]) == []
+    waiting = [running(declared[2]), ike_sa("pe-co-g00000000", "9", ["operational"])]
+    assert found(declared, waiting) == [], "it serves until its heir is up"
 
 
 def test_an_elder_generation_is_accepted_only_while_its_heir_waits(
