@@ -39,8 +39,14 @@ DEPENDS = (
 )
 """What a post needs to ask, and everything needs to start."""
 
-RECOMMENDS = ("python3-asyncpg", "python3-starlette", "python3-uvicorn", "python3-uvloop")
-"""What a query server needs besides; role ``base`` installs them on a node."""
+RECOMMENDS = (
+    "python3-asyncpg",
+    "python3-rich",
+    "python3-starlette",
+    "python3-uvicorn",
+    "python3-uvloop",
+)
+"""What a gateway with its query server needs besides; role ``base`` installs them on a node."""
 
 COMMAND = """\
 #!/usr/bin/python3

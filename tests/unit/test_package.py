@@ -6,8 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from paranal import package
+
+BASE = Path(__file__).parents[2] / "roles" / "base" / "defaults" / "main.yml"
 
 
 def _shown(deb: Path, option: str) -> str:
@@ -28,6 +31,12 @@ def test_another_source_has_another_name(tmp_path: Path, monkeypatch: pytest.Mon
     one = package.build(tmp_path)
     monkeypatch.setattr(package, "COMMAND", package.COMMAND + "# changed\n")
     assert package.build(tmp_path).name != one.name
+
+
+def test_it_asks_for_exactly_the_libraries_that_role_base_installs() -> None:
+    installed = yaml.safe_load(BASE.read_text(encoding="utf-8"))["base_packages"]
+    named = {each.split()[0] for each in (*package.DEPENDS, *package.RECOMMENDS)}
+    assert named - {"python3"} == {each for each in installed if each.startswith("python3-")}
 
 
 def test_it_holds_what_a_node_needs_and_no_lab(tmp_path: Path) -> None:
