@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paranal.cli import COMMANDS
+from paranal.messages import catalogue
 from paranal.status import report
 
 REPOSITORY = Path(__file__).parents[2]
@@ -75,6 +76,24 @@ def test_a_runbook_has_its_header_and_its_headings_in_order(path: Path) -> None:
     assert len(text.splitlines()) <= MAXIMUM
     for section in text.split("\n## ")[1:]:
         assert section.split("\n", 1)[1].strip(), f"{path.stem}: an empty section"
+
+
+def stated(text: str) -> set[str]:
+    """Return the codes that a runbook says it is for: single ones, ranges, and ``PAR-05xx``."""
+    (line,) = re.findall(r"^Lo dicen .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`PAR-(\d{4})`(?:\s+a\s+`PAR-(\d{4})`)?", line)
+    spans += [(f"{number}00", f"{number}99") for number in re.findall(r"`PAR-(\d\d)xx`", line)]
+    return {
+        f"PAR-{number:04}"
+        for first, last in spans
+        for number in range(int(first), int(last or first) + 1)
+    }
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_a_runbook_names_every_code_that_sends_somebody_to_it(path: Path) -> None:
+    sent = {code for code, message in catalogue().items() if message.runbook == path.stem}
+    assert sent - stated(read(path)) == set()
 
 
 def test_runbook_numbers_are_unique_and_their_names_plain() -> None:
