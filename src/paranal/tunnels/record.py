@@ -96,9 +96,11 @@ class Record:
         return f"{HEADER}connections {{\n{sections}}}\n"
 
     def save(self, paths: Paths) -> None:
-        """Write the swanctl file and the record, each whole or not at all."""
-        replace(paths.file, self.text(), 0o600)
-        replace(paths.record, json.dumps(vars(self), indent=1, sort_keys=True) + "\n", 0o600)
+        """Write the swanctl file and the record; both are on the disk before either replaces."""
+        text = json.dumps(vars(self), indent=1, sort_keys=True) + "\n"
+        new = staged(paths.file, self.text(), 0o600), staged(paths.record, text, 0o600)
+        for beside, path in zip(new, (paths.file, paths.record), strict=True):
+            beside.replace(path)
 
 
 def read_record(paths: Paths) -> Record:
@@ -168,6 +170,11 @@ def older(path: Path, start: Start) -> bool:
 
 def replace(path: Path, text: str, mode: int) -> None:
     """Replace a file so that a reader or a crash sees the old or the new one, whole."""
+    staged(path, text, mode).replace(path)
+
+
+def staged(path: Path, text: str, mode: int) -> Path:
+    """Write beside ``path`` what is to replace it, to the disk, and return where it stands."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
@@ -176,4 +183,4 @@ def replace(path: Path, text: str, mode: int) -> None:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    beside.replace(path)
+    return beside

@@ -444,6 +444,16 @@ def test_a_load_that_fails_leaves_file_and_daemon_as_they_were(
     assert not [call for call in charon.calls if call.startswith("end")]
 
 
+def test_a_record_that_cannot_be_written_leaves_file_and_daemon_as_they_were(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    paths.record.with_name(f".{paths.record.name}.new").mkdir(parents=True)
+    with pytest.raises(Refusal, match=r"PAR-0702"):
+        apply(charon, declare(view("co")), paths)
+    assert charon.loaded == {}
+    assert not paths.file.exists()
+
+
 def test_a_missing_root_certificate_loads_nothing(charon: FakeCharon, paths: Paths) -> None:
     (paths.swanctl / "x509ca" / "mx-root.pem").unlink()
     with pytest.raises(Refusal, match="PAR-0702"):
