@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -35,13 +36,15 @@ EXIT_REFUSED = 3
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0 done, 2 wrong usage, 3 refused or failed, 130 interrupted; a command may add its own.
+    0 done, 2 wrong usage, 3 refused or failed, 130 interrupted, 141 nobody reads any more (as in
+    ``paranal ... | head``); a command may add its own.
     """
     argv = sys.argv[1:] if argv is None else argv
     args = argparse.Namespace()
     try:
         args = _parser(argv).parse_args(argv)
         status: int = _module(args.command).run(args)
+        sys.stdout.flush()
     except Refusal as refusal:
         if getattr(args, "json", None) is True:
             sys.stdout.write(json.dumps({"refusal": refusal.as_dict()}, ensure_ascii=False) + "\n")
@@ -50,6 +53,10 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("paranal: interrumpido | interrupted\n")
         return 130
+    except BrokenPipeError:
+        # What is still in the buffer must not fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return status
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from paranal import __version__, cli
 from paranal.messages import Refusal
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -64,6 +69,17 @@ def test_an_interruption_is_said_and_has_its_own_status(
     vars(word).update(run=interrupted)
     assert cli.main(["try"]) == 130
     assert "interrumpido" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
+    command = [sys.executable, "-m", "paranal", "agreement", "view", "--member", "pe"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("argv", [[], ["nothing"], ["try", "--unknown"]])
