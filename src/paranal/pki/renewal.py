@@ -23,6 +23,9 @@ REASONS = {
 }
 """Why a leaf is issued, in the order in which the reasons are looked for."""
 
+PUBLIC = ("0644", "root", "root")
+"""Mode, owner and group of a certificate that stands alone."""
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -52,7 +55,7 @@ class Leaf:
     @property
     def permissions(self) -> dict[str, tuple[str, str, str]]:
         """Path -> (mode, owner, group); a certificate that stands alone is public."""
-        public = {} if self.is_combined else {self.certificate: ("0644", "root", "root")}
+        public = {} if self.is_combined else {self.certificate: PUBLIC}
         return {self.key: (self.mode, self.owner, self.group), **public}
 
     def as_request(self) -> dict[str, Any]:

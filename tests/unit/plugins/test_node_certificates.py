@@ -130,8 +130,7 @@ def no_root_no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     Their files need no power cut survived either: each sync on a busy disk costs milliseconds.
     """
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    monkeypatch.setattr("plugins.module_utils.paranal_x509.user_id", lambda _: os.getuid())
-    monkeypatch.setattr("plugins.module_utils.paranal_x509.group_id", lambda _: os.getgid())
+    monkeypatch.setattr("paranal.pki.renewal.PUBLIC", ("0644", ME, GROUP))
 
 
 def pair_fits(node: Node, leaf: Declared) -> bool:
