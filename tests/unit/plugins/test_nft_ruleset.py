@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from plugins.module_utils.paranal_nft import (
     digest,
     probe_firewall,
 )
-from plugins.module_utils.paranal_node import Node, Outcome, Refused, read_json, run_command
+from plugins.module_utils.paranal_node import Node, Outcome, Refused, read_json
 from plugins.modules.nft_ruleset import apply, difference
 
 RULES = "table inet paranal { }\n"
@@ -221,14 +219,3 @@ def test_no_module_runs_only_when_the_probe_proves_it(
     probed: str, after: list[dict[str, bool]], holds: bool
 ) -> None:
     assert proven({"firewall": {"text": probed}}, RULES, after) is holds
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
-def test_real_nft_refuses_nonsense_and_lists_what_it_loads(node: Node, tmp_path: Path) -> None:
-    ours = Firewall(node, run_command, tmp_path)
-    with pytest.raises(Refused, match="PAR-0711"):
-        ours.declared("table inet paranal { chain x { nonsense } }\n")
-    chain = "table inet paranal {{\n chain x {{\n tcp dport {} counter accept\n }}\n}}\n"
-    one, two, other = (ours.declared(chain.format(port)) for port in ("22", "ssh", "23"))
-    assert one == two
-    assert one != other

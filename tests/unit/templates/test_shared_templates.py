@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -201,19 +199,6 @@ def test_the_clear_is_refused_before_anything_is_accepted(found: dict[str, Any])
     output = text.split("chain output ")[1]
     assert output.index('counter name "clear_out"') < output.index("ct direction")
     assert "hook prerouting priority raw" in text.split("chain input")[0]
-
-
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("nft"), reason="needs root and nft")
-def test_nft_loads_it_in_a_namespace_of_its_own(found: dict[str, Any], tmp_path: Path) -> None:
-    file = tmp_path / "firewall.nft"
-    file.write_text(firewall(found), encoding="utf-8")
-    done = subprocess.run(  # noqa: S603 - our own file, in a namespace that ends with the command
-        ["unshare", "--net", "nft", "--file", str(file)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_comment_says_who_the_peer_is_and_whom_to_call(found: dict[str, Any]) -> None:
