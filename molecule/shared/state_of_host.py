@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from paranal.agreement import load
-from paranal.lab import engine, lowering, names
+from paranal.lab import connections, engine, lowering, names
 from paranal.lab.home import ROOT
 
 
@@ -21,6 +21,7 @@ def state(lab: str) -> Iterator[str]:
     own = {names.host_link(lab, member) for member in members}
     yield from (f"own link {name}" for name in links & own)
     yield from (f"own container {name}" for name in (docker.containers(lab) if docker else ()))
+    yield from (f"own connection {path.name}" for path in connections.folder(lab).glob("*"))
     if any(listed.name != lab for listed in lowering.listing()):
         return
     yield from (f"host link {name}" for name in links - own)

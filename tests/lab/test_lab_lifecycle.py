@@ -10,13 +10,25 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from paranal.lab import Lab, connections, engine, faults, lock, lowering, names, raising, report
+from paranal.lab import (
+    Lab,
+    connections,
+    engine,
+    faults,
+    lock,
+    lowering,
+    names,
+    playbook,
+    raising,
+    report,
+)
 from paranal.lab.capture import words
 from paranal.lab.home import ROOT
 from paranal.lab.relay import SOCKET_NAME, Impairment
@@ -276,6 +288,22 @@ def test_capture_sees_the_line_and_not_what_is_not_there(lab: Lab, tmp_path: Pat
     assert file.stat().st_size >= 24
 
 
+def test_an_interrupted_capture_ends_inside_the_node_too(lab: Lab) -> None:
+    command = [str(SCRIPT), "--name", lab.name, "capture", "pe"]
+    with subprocess.Popen(  # noqa: S603
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as dump:
+        assert dump.stderr is not None
+        while b"listening on" not in dump.stderr.readline():
+            assert dump.poll() is None
+        assert lab.exec("pe", "pgrep", "--exact", "tcpdump", check=False).returncode == 0
+        dump.send_signal(signal.SIGINT)
+        said = dump.communicate(timeout=30)[1]
+    assert b"packets captured" in said or b"packet captured" in said
+    assert dump.returncode == 0
+    assert lab.exec("pe", "pgrep", "--exact", "tcpdump", check=False).returncode == 1
+
+
 def test_exec_passes_input_and_status(lab: Lab) -> None:
     passed = subprocess.run(  # noqa: S603
         [str(SCRIPT), "--name", lab.name, "exec", "pe", "--", "sh", "-c", "cat; exit 7"],
@@ -301,6 +329,20 @@ def test_a_reboot_keeps_the_disk_and_nothing_of_the_kernel(lab: Lab) -> None:
     assert _ping(lab, "pe", _wan(lab, "co"))[0] == 5
     assert _ping(lab, "pe-border", "10.51.0.1")[0] == 5
     assert _run(*lab.ssh_command("pe", "hostname")) == "pe\n"
+
+
+def test_a_lasting_connection_ends_with_the_node_it_reached(lab: Lab) -> None:
+    words = [str(Path(sys.executable).with_name("ansible")), "pe", "-m", "ansible.builtin.ping"]
+
+    def pinged() -> int:
+        environment = playbook.environment(lab)
+        return subprocess.run(words, env=environment, cwd=ROOT, check=False).returncode  # noqa: S603
+
+    assert pinged() == 0
+    assert len(list(connections.folder(lab.name).iterdir())) == 1
+    raising.reboot(lab, "pe")
+    assert not connections.folder(lab.name).exists()
+    assert pinged() == 0
 
 
 def test_a_killed_node_keeps_its_links_and_up_boots_it(lab: Lab) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from paranal.lab import names
@@ -11,6 +14,8 @@ from paranal.lab.lab import Lab
 
 _TIMED_OUT = 124
 _GRACE_SECONDS = "2"
+_ANNOUNCED = 'echo $$ >&2; exec "$@"'
+"""Says the process's id first: ending ``docker exec`` would not end what runs inside."""
 
 
 def words(
@@ -39,13 +44,40 @@ def capture(
     file: Path | None,
     expression: Sequence[str],
 ) -> int:
-    """Capture until time is up or interrupted, to ``file`` (pcap) or as text; return the status."""
-    command = lab.command(
-        part, words(part, interface, seconds, binary=file is not None, expression=expression)
-    )
-    if file is None:
-        status = subprocess.run(command, check=False).returncode  # noqa: S603 - words, no shell
-    else:
-        with file.open("wb") as output:
-            status = subprocess.run(command, stdout=output, check=False).returncode  # noqa: S603
+    """Capture until time is up or interrupted, to ``file`` (pcap) or as text; return the status.
+
+    An interrupt ends tcpdump inside the part, which then says how much it saw; so does a request to
+    end or a terminal that closes.
+    """
+    for kind in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(kind, signal.default_int_handler)
+    wanted = words(part, interface, seconds, binary=file is not None, expression=expression)
+    command = lab.command(part, ["sh", "-c", _ANNOUNCED, "sh", *wanted])
+    with (
+        nullcontext() if file is None else file.open("wb") as output,
+        subprocess.Popen(  # noqa: S603 - a list of words, no shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # a terminal's interrupt is for us, who pass it on
+        ) as running,
+    ):
+        assert running.stderr is not None  # noqa: S101 - for the type checker: it is a pipe
+        pid = b""
+        while True:
+            try:
+                for line in running.stderr:
+                    if not pid and line.strip().isdigit():
+                        pid = line.strip()
+                        continue
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+                break
+            except KeyboardInterrupt:
+                if not pid:
+                    running.terminate()
+                    raise
+                lab.exec(part, "kill", "-INT", pid.decode(), check=False)
+        status = running.wait()
     return 0 if status == _TIMED_OUT else status

@@ -151,7 +151,7 @@ def _capture_options(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab capture NODE")
     parser.add_argument("-i", dest="interface")
     parser.add_argument("--for", dest="seconds", type=float)
-    parser.add_argument("-w", dest="file", type=Path)
+    parser.add_argument("-w", dest="file", type=new_file)
     parser.add_argument("filter", nargs="*")
     return parser.parse_intermixed_args(words)
 
@@ -214,6 +214,14 @@ def _duration(text: str) -> float:
     if match is None:
         raise Refusal("PAR-0218", reason=f"«{text}»: 40ms, 10s, 5m, 2h, 1d")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def new_file(text: str) -> Path:
+    """Return a path to write to. Raises ``Refusal`` PAR-0218 for a folder or one in no folder."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise Refusal("PAR-0218", reason=f"«{text}»: {path.parent}/FILE")
+    return path
 
 
 def _percent(text: str) -> float:

@@ -1,11 +1,13 @@
 """Ansible's lasting SSH connections to a lab's nodes: they must not outlive the node they reach.
 
 A node that comes back under the same name would otherwise be spoken to through the old node's
-dead connection. The lab's inventory puts their control sockets into a folder of the lab's own.
+dead connection. ``playbook.environment`` and Molecule's scenario put their control sockets into a
+folder of the lab's own, with ``ANSIBLE_SSH_CONTROL_PATH_DIR``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -31,6 +33,7 @@ def end(lab: str) -> None:
             capture_output=True,
             check=False,
         )
-    shutil.rmtree(sockets)
-    if not any(_FOLDER.iterdir()):
+    # A connection removes its own socket as it ends, perhaps in this very moment.
+    shutil.rmtree(sockets, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another lab's connections are in it
         _FOLDER.rmdir()

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from paranal.agreement import is_open, member_view
 from paranal.lab import equip, lowering, names, people, raising
+from paranal.lab.cli import new_file
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import Played, play
 from paranal.lab.progress import step
@@ -64,7 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demo."""
     parser.add_argument("--name", default="default", help="the lab's name (default: default)")
     parser.add_argument("--agreement", help="a file, or all-live (default: pacific-alliance)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all of it as data")
+    parser.add_argument(
+        "--json", type=new_file, metavar="FILE", help="also write all of it as data"
+    )
     parser.add_argument("--down", action="store_true", help="take the mesh away again")
 
 
@@ -120,15 +122,16 @@ def questions(lab: Lab) -> list[Question]:
             return "NOT_AUTHORISED"
         return answer if country in present else "UNAVAILABLE"
 
-    wanted = {"co": promised("co", "RQ")}
-    recorded = {"co": promised("co", "OK"), "mx": promised("mx", "ANT")}
-    clean = {"co": promised("co", "OK"), "mx": promised("mx", "OK")}
-    pending = {"cl": promised("cl", "OK")}
+    planned = (
+        ("PE > CO, buscado", people.DEMO_WANTED_MRZ, {"co": "RQ"}),
+        ("PE > CO y MX, antecedentes", people.DEMO_RECORD_MRZ, {"co": "OK", "mx": "ANT"}),
+        ("PE > CO y MX, homónimo limpio", people.DEMO_CLEAN_MRZ, {"co": "OK", "mx": "OK"}),
+        ("PE > CL por nombre", people.DEMO_CLEAN_MRZ, {"cl": "OK"}),
+    )
     return [
-        Question("PE > CO, buscado", ("co",), people.DEMO_WANTED_MRZ, wanted),
-        Question("PE > CO y MX, antecedentes", ("co", "mx"), people.DEMO_RECORD_MRZ, recorded),
-        Question("PE > CO y MX, homónimo limpio", ("co", "mx"), people.DEMO_CLEAN_MRZ, clean),
-        Question("PE > CL por nombre", ("cl",), people.DEMO_CLEAN_MRZ, pending),
+        Question(title, tuple(said), mrz, {code: promised(code, say) for code, say in said.items()})
+        for title, mrz, said in planned
+        if said.keys() <= asks.keys()  # an agreement of fewer members has fewer to ask
     ]
 
 
@@ -183,7 +186,7 @@ def show(report: dict[str, Any]) -> None:
     console.print(f"Cambios | Changes: {changed}. Tiempos | Times: {seconds}")
     name = report["lab"]["name"]
     console.print(f"Siga | Go on: scripts/lab --name {name} exec pe -- paranal status")
-    console.print("Fin | End: scripts/demo --down")
+    console.print(f"Fin | End: scripts/demo --name {name} --down")
 
 
 def _pairs_table(found: list[dict[str, Any]]) -> Table:

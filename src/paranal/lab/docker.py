@@ -14,6 +14,8 @@ from paranal.lab import names
 from paranal.messages import Refusal
 
 CALL_SECONDS = 120
+TIMED_OUT = 124
+"""The status of a command that did not end in time, as ``timeout`` has it."""
 _AT_ONCE = 4
 
 
@@ -68,15 +70,20 @@ class Docker:
     def attempt(
         self, *words: str, given: bytes | None = None, seconds: float = CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run one command and return how it went. Raises ``subprocess.TimeoutExpired``."""
-        return subprocess.run(  # noqa: S603 - the engine's client, words without a shell
-            self.command(*words),
-            input=b"" if given is None else given,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            pass_fds=self.keep,
-        )
+        """Run one command and return how it went; TIMED_OUT when it has not ended by then."""
+        command = self.command(*words)
+        try:
+            return subprocess.run(  # noqa: S603 - the engine's client, words without a shell
+                command,
+                input=b"" if given is None else given,
+                capture_output=True,
+                timeout=seconds,
+                check=False,
+                pass_fds=self.keep,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = f"no answer within {seconds:.0f} s\n".encode()
+            return subprocess.CompletedProcess(command, TIMED_OUT, error.stdout or b"", said)
 
     def call_each(self, commands: Sequence[Sequence[str]]) -> list[str]:
         """Run several commands side by side; raise the first refusal once all have ended."""

@@ -50,11 +50,15 @@ def reach(keep: tuple[int, ...] = ()) -> Docker | None:
     Ours is started when it died with containers left: only an engine can remove them.
     """
     docker = find(keep)
-    if docker is None and STATE.exists():
+    if docker is not None or not STATE.exists():
+        return docker
+    with _alone():  # ours may be starting right now: its mounts are no leftovers then
+        docker = find(keep)
         left = STATE / "docker" / "containers"
-        if left.exists() and any(left.iterdir()):
-            return ensure(keep)
-        _unmount_left()
+        if docker is None and left.exists() and any(left.iterdir()):
+            return _start(keep)
+        if docker is None:
+            _unmount_left()
     return docker
 
 
@@ -63,7 +67,7 @@ def ensure(keep: tuple[int, ...] = ()) -> Docker:
 
     Raises ``Refusal`` PAR-0203 when none can be had.
     """
-    with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
+    with _alone():
         return find(keep) or _start(keep)
 
 
@@ -75,7 +79,7 @@ def stop_ours(docker: Docker) -> bool:
     """
     if docker.host != _address(SOCKET):
         return False
-    with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
+    with _alone():
         busy = len(lock.held("lab/")) > len(docker.keep)
         pid = _pid(PIDFILE, _address(SOCKET))
         if busy or pid is None or docker.call("ps", "--all", "--quiet").strip():
@@ -89,6 +93,16 @@ def stop_ours(docker: Docker) -> bool:
         _unmount_left()
     shutil.rmtree(EXEC_ROOT, ignore_errors=True)
     return True
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Start or stop our engine alone. Raises ``Refusal`` PAR-0203 when another takes too long."""
+    try:
+        with lock.hold(_LOCK, START_SECONDS + STOP_SECONDS):
+            yield
+    except lock.Held as held:
+        raise Refusal("PAR-0203", reason=f"pid {held.pid}: dockerd start/stop", log=LOG) from None
 
 
 def _hosts() -> Iterator[str]:
@@ -117,10 +131,7 @@ def _listens(host: str) -> bool:
 
 
 def _answers(docker: Docker) -> bool:
-    try:
-        probe = docker.attempt("version", "--format", "{{.Server.Version}}", seconds=_PROBE_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
+    probe = docker.attempt("version", "--format", "{{.Server.Version}}", seconds=_PROBE_SECONDS)
     return probe.returncode == 0
 
 

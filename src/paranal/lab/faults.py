@@ -23,19 +23,21 @@ def impair(lab: Lab, line: relay.Impairment) -> dict[str, Any]:
 def set_link(lab: Lab, member: str, state: str) -> None:
     """Pull (``down``) or plug (``up``) a member's WAN cable at the provider's end."""
     _member(lab, member)
-    wiring.set_link(lab.pids()[names.WAN], names.wan_link(member), state)
+    wiring.set_link(lab.wan_pid(), names.wan_link(member), state)
 
 
 def partition(lab: Lab, one: str, other: str) -> None:
     """Drop everything that two members send each other, both ways, without telling them."""
+    if one == other:
+        raise Refusal("PAR-0218", reason=f"partition {one} {other}")
     addresses = [str(_member(lab, code)["wan_address"]) for code in (one, other)]
-    wiring.part_addresses(lab.pids()[names.WAN], *addresses)
+    wiring.part_addresses(lab.wan_pid(), *addresses)
 
 
 def clear(lab: Lab) -> None:
     """Remove every fault: perfect line, all links up, nobody parted."""
     impair(lab, relay.Impairment())
-    wan = lab.pids()[names.WAN]
+    wan = lab.wan_pid()
     wiring.heal_addresses(wan)
     for member in lab.facts()["members"]:
         wiring.set_link(wan, names.wan_link(member), "up")
@@ -48,7 +50,7 @@ def present(lab: Lab) -> dict[str, Any]:
     """
     members = lab.facts()["members"]
     by_address = {str(_member(lab, code)["wan_address"]): code for code in members}
-    wan = lab.pids()[names.WAN]
+    wan = lab.wan_pid()
     down = wiring.links_down(wan, [names.wan_link(member) for member in members])
     pairs = {
         tuple(sorted((by_address[one], by_address[other]))) for one, other in wiring.partitions(wan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Home:
                 entry.unlink()
         if not keep_log:
             self.folder.rmdir()
-            if not any(self.folder.parent.iterdir()):
+            with contextlib.suppress(OSError):  # another lab has its folder beside it
                 self.folder.parent.rmdir()
 
     @property

@@ -81,9 +81,13 @@ def ensure(docker: Docker, recipe: Recipe, scratch: Path) -> None:
     """
     if exists(docker, recipe):
         return
-    with lock.hold("image", BUILD_PATIENCE_SECONDS):
-        if not exists(docker, recipe):
-            _build(docker, recipe, scratch)
+    try:
+        with lock.hold("image", BUILD_PATIENCE_SECONDS):
+            if not exists(docker, recipe):
+                _build(docker, recipe, scratch)
+    except lock.Held as held:
+        reason = f"pid {held.pid}: mmdebstrap > {BUILD_PATIENCE_SECONDS} s"
+        raise Refusal("PAR-0210", image=recipe.tag, reason=reason) from None
 
 
 def drop_outdated(docker: Docker) -> None:
@@ -99,6 +103,7 @@ def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     unfinished = f"{REPOSITORY}:building"
+    docker.attempt("rmi", unfinished)  # retagged, it would stay for ever without a name
     # A truncated stream imports without complaint, so it gets its name only afterwards.
     with (
         tempfile.TemporaryFile(dir=scratch.parent) as errors,

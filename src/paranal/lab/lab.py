@@ -73,6 +73,16 @@ class Lab:
             if container.labels[names.LABEL_KIND] in ("pause", "border") and container.running
         }
 
+    def wan_pid(self) -> int:
+        """Return the process that owns the ``wan`` namespace.
+
+        Raises ``Refusal`` PAR-0212 when it has stopped, as after a restart of the machine.
+        """
+        pid = self.pids().get(names.WAN)
+        if pid is None:
+            raise Refusal("PAR-0212", lab=self.name)
+        return pid
+
     def container(self, part: str) -> str:
         """Return the container of a member, of ``wan`` or of a border (``pe-border``).
 

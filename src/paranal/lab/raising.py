@@ -49,6 +49,7 @@ def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
     Raises ``Refusal`` PAR-02xx, and PAR-01xx for the agreement.
     """
     preflight.check(engine.STATE)
+    mark = owner(owner_pid)
     if wish.members or wish.agreement:
         read_wish(lab, wish)  # refused before anything is started
     with lab.operated() as descriptor:
@@ -65,19 +66,22 @@ def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
         if present or facts:
             with step(f"clearing what an interrupted run left of {lab.name}"):
                 clear_away(lab, docker)
-        return _raise(lab, docker, wish, owner_pid)
+        return _raise(lab, docker, wish, mark)
 
 
 def reboot(lab: Lab, member: str, *, hard: bool = False) -> None:
     """Restart a node as a machine does: same disk, new network namespace, links plugged in.
 
     ``hard`` cuts its power instead of shutting it down. Faults on its links are gone afterwards.
+    Raises ``Refusal`` PAR-0212 when another part of the lab has stopped: only ``up`` mends that.
     """
     with lab.operated() as descriptor:
         docker = replace(lab.engine(), keep=(descriptor,))
         container = lab.container(member)
         if member not in lab.facts()["members"]:
             raise Refusal("PAR-0216", part=member)
+        if not _whole(lab, lab.facts(), docker.containers(lab.name)):
+            raise Refusal("PAR-0212", lab=lab.name)
         if hard:
             docker.call("kill", container)
         else:
@@ -100,7 +104,7 @@ def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
     return agreement, members
 
 
-def _raise(lab: Lab, docker: Docker, wish: Wish, owner_pid: int) -> dict[str, Any]:
+def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
     started = time.monotonic()
     agreement, codes = read_wish(lab, wish)
     recipe = image.RECIPES[wish.suite or DEFAULT_SUITE]
@@ -121,7 +125,7 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, owner_pid: int) -> dict[str, An
             image.ensure(docker, recipe, engine.STATE / "build")
     with step(f"bringing up {lab.name}: {', '.join(codes)}"):
         keys = _furnish(lab, agreement, codes)
-        maker = Maker(lab.name, recipe.tag, lab.home.root, owner(owner_pid))
+        maker = Maker(lab.name, recipe.tag, lab.home.root, mark)
         _create(lab, docker, maker, codes, keys)
         wiring.lay(plan.wiring(lab.name, members), lab.pids(docker.containers(lab.name)))
         nodes = [names.container(lab.name, part) for part in (names.WAN, *codes)]
@@ -205,12 +209,9 @@ def _await_node(lab: Lab, docker: Docker, member: str, address: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     said = "no answer"
     while time.monotonic() < deadline:
-        try:
-            asked = ("exec", container, "systemctl", "is-system-running", "--wait")
-            wait = deadline - time.monotonic()
-            said = docker.attempt(*asked, seconds=wait).stdout.decode().strip()
-        except subprocess.TimeoutExpired:
-            break
+        asked = ("exec", container, "systemctl", "is-system-running", "--wait")
+        answer = docker.attempt(*asked, seconds=deadline - time.monotonic())
+        said = (answer.stdout or answer.stderr).decode(errors="replace").strip().rpartition("\n")[2]
         if said == "degraded":
             failed = ("exec", container, "systemctl", "--failed", "--plain", "--no-legend")
             units = docker.attempt(*failed).stdout.decode().split("\n")
