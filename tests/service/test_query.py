@@ -84,6 +84,14 @@ def test_a_post_asks_for_its_own_country_only(mesh: Mesh) -> None:
     assert b"PAR-0561" in done.stderr
 
 
+def test_settings_that_are_none_are_refused_and_not_shown_as_a_traceback(mesh: Mesh) -> None:
+    """Debian 13's msgspec raises other errors than the one that the unit tests run with."""
+    for text in ("{", "[]", '{"national_url": 5}', '{"ca": 5}'):
+        mesh.nodes["pe"].put({"/root/wrong.json": text})
+        status, said = mesh.ask("--settings", "/root/wrong.json", "--mrz", *people.DEMO_CLEAN_MRZ)
+        assert (status, said["refusal"]["code"]) == (3, "PAR-0560")
+
+
 def test_what_the_officer_reads_never_shows_the_category(mesh: Mesh) -> None:
     words = ("paranal", "query", "--from", "pe", "--to", "co,cl", "--mrz", *people.DEMO_WANTED_MRZ)
     shown = mesh.nodes["pe"].run(*words).stdout.decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,14 +19,14 @@ from tests.service.nodes import TLS, Leaf, Mesh, pem_of, rendered, until, view_o
 PERU = ["q.pe.paranal.example"]
 
 
-def _forged(mesh: Mesh, by: str) -> Leaf:
-    """Return Peru's name certified by another country's CA, which would have to be subverted."""
+def _forged(mesh: Mesh, by: str, of: str = "pe", names: Sequence[str] = PERU) -> Leaf:
+    """Return a country's names certified by another's CA, which would have to be subverted."""
     authority = mesh.authorities[by]
     key = ec.generate_private_key(ec.SECP384R1())
     certificate = certificates.leaf(
         PROFILES["tls"],
-        "pe",
-        PERU,
+        of,
+        names,
         key.public_key(),
         7,
         authority.issuing,
@@ -142,15 +143,7 @@ def test_a_server_under_another_ca_is_never_asked(mesh: Mesh) -> None:
     """Colombia shows a leaf of Mexico's CA: Peru ends the handshake, and says UNAVAILABLE."""
     node, good = mesh.nodes["co"], mesh.operational("co")
     names = ["q.co.paranal.example", "pe.q.co.paranal.example", "mx.q.co.paranal.example"]
-    mexican = mesh.authorities["mx"]
-    key = ec.generate_private_key(ec.SECP384R1())
-    wrong = certificates.leaf(
-        PROFILES["tls"], "co", names, key.public_key(), 9, mexican.issuing,
-        mexican._issuing.key, datetime.now(UTC),
-    )  # fmt: skip
-    node.put(
-        {f"{TLS}/operational.pem": Leaf(Issued(wrong, mexican.issuing, "tls"), pem_of(key)).pem}
-    )
+    node.put({f"{TLS}/operational.pem": _forged(mesh, "mx", "co", names).pem})
     _reload(mesh, "co")
     try:
         _, answer = mesh.ask_mrz(people.DEMO_WANTED_MRZ, "co")

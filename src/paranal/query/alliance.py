@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from paranal.messages import Refusal
 from paranal.query import consolidate, gate, http, journal, match, wire
@@ -98,24 +95,7 @@ class Service:
 def application(settings: Alliance) -> Starlette:
     """Return the ASGI application of the alliance listener."""
     store = Store(settings.database)
-    service = Service(settings, store)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with store:
-            yield
-
-    async def person(request: Request) -> Response:
-        return await http.answered(service.answer(request), _refused)
-
-    async def health(_: Request) -> Response:
-        return await http.health(store)
-
-    routes = [
-        Route("/v1/person", person, methods=["POST"]),
-        Route("/health", health, methods=["GET"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return http.application(store, Service(settings, store).answer, _refused)
 
 
 def _name(refusal: Refusal) -> str:

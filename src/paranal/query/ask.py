@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     post = _settings(args.settings)
     if args.asker != post.member:
         raise Refusal("PAR-0561", member=post.member, asker=args.asker)
-    officer = wire.checked_officer(args.officer or getpass.getuser())
+    officer = wire.checked_officer(args.officer or _login())
     to = None if args.to is None else [code.strip() for code in args.to.split(",")]
     question = wire.NationalQuestion(to, officer, args.purpose, person)
     answer = _ask(post, question)
@@ -155,8 +155,7 @@ def _person(args: argparse.Namespace) -> Person:
     if args.mrz:
         if any(value is not None for value in given.values()):
             args.usage_error("--mrz and the seven fields exclude each other")
-        lines = sys.stdin.read().split() if args.mrz == [UNKNOWN] else args.mrz
-        person = mrz.read(lines, today)
+        person = mrz.read(_scanned() if args.mrz == [UNKNOWN] else args.mrz, today)
     else:
         missing = [f"--{field.replace('_', '-')}" for field, text in given.items() if text is None]
         if missing:
@@ -165,6 +164,19 @@ def _person(args: argparse.Namespace) -> Person:
         person = checked(wire.decode(json.dumps(fields).encode(), Person), today)
     match.searchable(person)
     return person
+
+
+def _scanned() -> list[str]:
+    """Return the lines on standard input; an octet that no zone has is refused where it stands."""
+    return sys.stdin.buffer.read().decode("ascii", errors="replace").split()
+
+
+def _login() -> str:
+    """Return the login name, "" for an account that has none (refused as PAR-0522)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def _settings(path: Path) -> Post:
@@ -176,12 +188,7 @@ def _settings(path: Path) -> Post:
 
 def _ask(post: Post, question: wire.NationalQuestion) -> wire.Consolidated:
     """Send the question over mutual TLS 1.3; raises ``Refusal`` PAR-0560, PAR-0562 or PAR-0563."""
-    try:
-        context = ssl.create_default_context(cafile=post.ca)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(post.certificate, post.key)
-    except OSError as error:
-        raise Refusal("PAR-0560", path=post.certificate, reason=error) from None
+    context = _tls_context(post)
     try:
         with httpx.Client(verify=context, trust_env=False, timeout=WAIT_SECONDS) as client:
             response = client.post(
@@ -192,10 +199,23 @@ def _ask(post: Post, question: wire.NationalQuestion) -> wire.Consolidated:
             )
             if response.status_code == httpx.codes.OK:
                 return msgspec.json.decode(response.content, type=wire.Consolidated)
-    except (httpx.HTTPError, OSError, *wire.UNREADABLE) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, *wire.UNREADABLE) as error:
         reason = str(error) or type(error).__name__
         raise Refusal("PAR-0562", url=post.national_url, reason=reason) from None
     raise _turned_down(post, response)
+
+
+def _tls_context(post: Post) -> ssl.SSLContext:
+    """Return the post's side of mutual TLS 1.3; raises ``Refusal`` PAR-0560 naming the file."""
+    file = post.ca
+    try:
+        context = ssl.create_default_context(cafile=file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        file = post.certificate
+        context.load_cert_chain(file, post.key)
+    except OSError as error:
+        raise Refusal("PAR-0560", path=file, reason=error) from None
+    return context
 
 
 def _turned_down(post: Post, response: httpx.Response) -> Refusal:

@@ -3,15 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from paranal.messages import Refusal
 from paranal.query import journal, wire
 from paranal.query.store import Store
+
+
+def application(
+    store: Store,
+    answer: Callable[[Request], Awaitable[Response]],
+    refused: Callable[[Refusal], Response],
+    close: Callable[[], Awaitable[None]] | None = None,
+) -> Starlette:
+    """Return the ASGI application of a listener: ``POST /v1/person`` and ``GET /health``.
+
+    ``refused`` makes a response of a refusal that ``answer`` raised. The store is open while the
+    application runs; ``close`` is awaited before it closes.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(store)
+            if close:
+                stack.push_async_callback(close)
+            yield
+
+    async def person(request: Request) -> Response:
+        return await answered(answer(request), refused)
+
+    async def healthy(_: Request) -> Response:
+        return await health(store)
+
+    routes = [
+        Route("/v1/person", person, methods=["POST"]),
+        Route("/health", healthy, methods=["GET"]),
+    ]
+    return Starlette(routes=routes, lifespan=lifespan)
 
 
 def json_response(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - what msgspec encodes

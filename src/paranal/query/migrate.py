@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from paranal.messages import Refusal
+from paranal.query.store import UNAVAILABLE
 
 DATABASE = "paranal"
 SOCKET = "/run/postgresql"
@@ -66,7 +67,7 @@ async def migrate(host: str, port: int, *, check: bool = False) -> list[str]:
             return await _apply(connection, check=check)
         finally:
             await connection.close()
-    except (asyncpg.PostgresError, OSError) as error:
+    except UNAVAILABLE as error:
         raise Refusal("PAR-0591", reason=error) from None
 
 

@@ -57,8 +57,7 @@ def _layout(zone: list[str]) -> Callable[[list[str], date], Person]:
 
 def _td3(zone: list[str], today: date) -> Person:
     first, second = zone
-    if second[42] != FILLER or second[28:42].strip(FILLER):
-        _verify(second, 2, slice(28, 42))
+    _verify(second, 2, slice(28, 42))
     _verify_composite(second[0:10] + second[13:20] + second[21:43], second[43], 2, 44)
     return _two_lines(first, second, today, _number(second, 2, 0))
 

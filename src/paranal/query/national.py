@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -13,7 +11,6 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from paranal.messages import Refusal
 from paranal.query import consolidate, gate, http, journal, match, mrz, wire
@@ -32,7 +29,7 @@ class Service:
         self.settings = settings
         self.store = store
         self.view = watched_view(settings.view)
-        self._clients: dict[str, PeerClient] = {}
+        self._clients: dict[tuple[str, str], PeerClient] = {}
 
     async def answer(self, request: Request) -> Response:
         """Answer ``POST /v1/person`` from a border post."""
@@ -77,12 +74,12 @@ class Service:
         return _line(given, http.elapsed_ms(started))
 
     def _client(self, view: View, code: str) -> PeerClient:
-        if code not in self._clients:
-            local = view.member.addresses[gate.CHANNEL]
+        local = view.member.addresses[gate.CHANNEL]
+        if (code, local) not in self._clients:
             settings = self.settings
             client = PeerClient(code, local, settings.credentials, settings.trust)
-            self._clients[code] = client
-        return self._clients[code]
+            self._clients[code, local] = client
+        return self._clients[code, local]
 
     async def _log(self, view: View, entries: list[Entry]) -> None:
         """Commit the log; without it there is no answer (PAR-0540)."""
@@ -97,24 +94,7 @@ def application(settings: National) -> Starlette:
     """Return the ASGI application of the national listener."""
     store = Store(settings.database)
     service = Service(settings, store)
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with store:
-            yield
-            await service.close()
-
-    async def person(request: Request) -> Response:
-        return await http.answered(service.answer(request), _refused)
-
-    async def health(_: Request) -> Response:
-        return await http.health(store)
-
-    routes = [
-        Route("/v1/person", person, methods=["POST"]),
-        Route("/health", health, methods=["GET"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan)
+    return http.application(store, service.answer, _refused, service.close)
 
 
 def _person(question: wire.NationalQuestion, now: datetime) -> Person:

@@ -47,6 +47,7 @@ class PeerClient:
         self.code = code
         self._local = local
         self._users: dict[httpx.AsyncClient, int] = {}
+        self._latest: httpx.AsyncClient | None = None
         files = (credentials, trust / f"{code}-ca.pem", trust / f"{code}.crl")
         self._client = Watched(files, lambda: self._connect(tls_context(*files)), RENEWED_SECONDS)
 
@@ -127,6 +128,7 @@ class PeerClient:
         # The deadline of the whole question is the one that counts; this one never comes first.
         client = httpx.AsyncClient(transport=transport, trust_env=False, timeout=IDLE_SECONDS)
         self._users[client] = 0
+        self._latest = client
         return client
 
     @asynccontextmanager
@@ -138,8 +140,16 @@ class PeerClient:
             yield client
         finally:
             self._users[client] -= 1
-            for other in [c for c, users in self._users.items() if not users and c is not client]:
+            # Against the latest, not against ours: a question that outlived a rotation holds an old
+            # one, and must not close the one that all others use.
+            replaced = [
+                other
+                for other, users in self._users.items()
+                if not users and other is not self._latest
+            ]
+            for other in replaced:
                 del self._users[other]
+            for other in replaced:
                 await other.aclose()
 
 

@@ -26,8 +26,8 @@ _DOCUMENT_TYPE = re.compile("[ACIPV][A-Z]?")
 _NUMBER = re.compile("[A-Z0-9]+")
 
 
-class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Seven fields and the state that issued the document; build one with :func:`checked`."""
+class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Seven fields and the state that issued the document, as they came in."""
 
     surnames: str
     given_names: str | None
@@ -40,7 +40,11 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __repr__(self) -> str:
         """Say nothing: an identity must not reach a log by way of a traceback."""
-        return "Person(...)"
+        return f"{type(self).__name__}(...)"
+
+
+class Person(Identity, frozen=True, forbid_unknown_fields=True):
+    """A person asked about; build one with :func:`checked`."""
 
     @property
     def is_test_identity(self) -> bool:
@@ -48,8 +52,8 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.document_issuer == codes.SPECIMEN_STATE
 
 
-def checked(person: Person, today: date) -> Person:
-    """Return ``person`` in canonical form (NFC, capitals in codes and numbers).
+def checked(person: Identity, today: date) -> Person:
+    """Return whom ``person`` names in canonical form (NFC, capitals in codes and numbers).
 
     Raises ``Refusal`` PAR-0502 to PAR-0507 with the field's name; ``today`` (UTC) bounds the birth.
     """
@@ -113,7 +117,7 @@ def _state(field: str, text: str) -> str:
     return codes.canonical(code)
 
 
-def _document(person: Person) -> tuple[str | None, str | None, str | None]:
+def _document(person: Identity) -> tuple[str | None, str | None, str | None]:
     kind, number, issuer = person.document_type, person.document_number, person.document_issuer
     if kind is None and number is None and issuer is None:
         return None, None, None

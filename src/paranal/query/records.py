@@ -11,17 +11,17 @@ import msgspec
 
 from paranal.messages import Refusal
 from paranal.query import match
-from paranal.query.person import Person, checked
+from paranal.query.person import Identity, checked
 from paranal.query.wire import UNREADABLE, field_of
 
 Format = Literal["csv", "jsonl"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,59}$")]
+Code = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._/-]{0,59}\Z")]
 
 
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One record of a source: its own number, what it is, and whom it names.
+class Record(Identity, frozen=True, forbid_unknown_fields=True):
+    """One record of a source: whom it names, its own number, and what it is.
 
     ``offence_class`` is the shared class of the catalogue that the national ``offence_code`` maps
     to; null when there is none, and such a record never answers (requirement R2).
@@ -31,18 +31,6 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kind: Literal["RQ", "ANT"]
     offence_code: Code
     offence_class: Code | None
-    surnames: str
-    given_names: str | None
-    date_of_birth: str | None
-    sex: Literal["F", "M", "X"]
-    nationality: str
-    document_type: str | None
-    document_number: str | None
-    document_issuer: str | None
-
-    def __repr__(self) -> str:
-        """Say nothing: an identity must not reach a log by way of a traceback."""
-        return "Record(...)"
 
 
 class Row(NamedTuple):
@@ -83,17 +71,15 @@ def rows(lines: Iterable[str], form: Format, source: str, name: str, today: date
 
 
 def _row(source: str, record: Record, today: date) -> Row:
-    fields = {field: getattr(record, field) for field in Person.__struct_fields__}
-    person = checked(Person(**fields), today)
+    person = checked(record, today)
     keys = match.searchable(person)
-    canonical = {field: getattr(person, field) for field in Person.__struct_fields__}
     return Row(
         source=source,
         record=record.record,
         kind=record.kind,
         offence_code=record.offence_code,
         offence_class=record.offence_class,
-        **canonical,
+        **msgspec.structs.asdict(person),
         document_key=keys.document,
         identity_key=keys.identity,
     )
@@ -119,7 +105,7 @@ def _jsonl(lines: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
 
 def _csv(lines: Iterable[str], name: str) -> Iterator[tuple[str, Any]]:
     reader = csv.DictReader(lines, strict=True)
-    expected = Record.__struct_fields__
+    expected = [column for column in Row._fields if column in Record.__struct_fields__]
     try:
         if sorted(reader.fieldnames or ()) != sorted(expected):
             reason = f"columns: {', '.join(expected)}"

@@ -102,8 +102,12 @@ def watched_view(path: Path) -> Watched[View]:
 
 def read(path: Path, kind: type[T]) -> T:
     """Return the settings in ``path``; raises ``OSError`` or ``ValueError`` with the reason."""
-    # msgspec 0.19, Debian 13's, leaves paths to its caller.
-    return msgspec.json.decode(path.read_bytes(), type=kind, dec_hook=lambda _, text: Path(text))
+    data = path.read_bytes()
+    # msgspec 0.19, Debian 13's, leaves paths to its caller, and its errors are no ValueError.
+    try:
+        return msgspec.json.decode(data, type=kind, dec_hook=lambda _, text: Path(text))
+    except (msgspec.MsgspecError, TypeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def load(path: Path, kind: type[T]) -> T:

@@ -21,6 +21,7 @@ import asyncpg
 
 from paranal.messages import Refusal
 from paranal.query import records
+from paranal.query.store import UNAVAILABLE
 
 SOCKET = "/run/postgresql"
 DATABASE = "paranal"
@@ -78,7 +79,7 @@ async def _import(
             await connection.close()
     except asyncpg.UniqueViolationError:
         raise Refusal("PAR-0575", source=source, reason="source, record") from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except UNAVAILABLE as error:
         # Only the kind: a message of PostgreSQL may quote the row.
         raise Refusal("PAR-0574", reason=type(error).__name__) from None
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
+import io
 import json
+import sys
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from paranal import cli
 from paranal.lab import people
 from paranal.messages import Refusal
 from paranal.query import ask, wire
+from tests.unit.query.asking import credentials
 
 FIELDS = {
     "surnames": "Peña",
@@ -97,3 +103,95 @@ def test_what_cannot_be_asked_is_refused_before_anything_leaves(
     missing = ["--settings", str(tmp_path / "post.json")]
     assert cli.main(["query", "--from", "pe", *words, *missing]) == 3
     assert "PAR-0560" in capsys.readouterr().err
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Ask, and return the one line that says why nothing was asked."""
+    assert cli.main(["query", "--from", "pe", *words]) == 3
+    told = capsys.readouterr()
+    assert told.out == ""
+    return told.err
+
+
+MRZ = ("--mrz", *people.DEMO_CLEAN_MRZ)
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> dict[str, Any]:
+    """The settings of a post that has everything but somebody to ask."""
+    for name in ("ca", "post"):
+        (tmp_path / f"{name}.pem").write_text(credentials("post-1.pe.paranal.example"))
+    return {
+        "national_url": "https://127.0.0.1:1",
+        "server_name": "n.pe.paranal.example",
+        "ca": str(tmp_path / "ca.pem"),
+        "certificate": str(tmp_path / "post.pem"),
+        "key": str(tmp_path / "post.pem"),
+        "member": "pe",
+        "post": "post-1",
+    }
+
+
+def _write(tmp_path: Path, settings: dict[str, Any]) -> tuple[str, str]:
+    path = tmp_path / "post.json"
+    path.write_text(json.dumps(settings))
+    return "--settings", str(path)
+
+
+@pytest.mark.parametrize("missing", ["ca", "certificate"])
+def test_a_post_without_a_file_is_told_which(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, post: dict[str, Any], missing: str
+) -> None:
+    post[missing] = str(tmp_path / "absent.pem")
+    told = _refused(capsys, *MRZ, *_write(tmp_path, post))
+    assert "PAR-0560" in told
+    assert "absent.pem" in told
+
+
+def test_an_address_that_is_none_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, post: dict[str, Any]
+) -> None:
+    post["national_url"] = "https://127.0.0.1:port"
+    assert "PAR-0562" in _refused(capsys, *MRZ, *_write(tmp_path, post))
+
+
+def test_settings_that_are_none_are_refused_by_any_msgspec(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The errors of Debian 13's msgspec are no ValueError; those of later ones are."""
+
+    class Old(Exception):
+        pass
+
+    def decode(*_: object, **__: object) -> None:
+        raise Old("no settings")
+
+    words = _write(tmp_path, {})
+    assert "PAR-0560" in _refused(capsys, *MRZ, *words)
+    monkeypatch.setattr(ask, "_person", lambda _: None)
+    monkeypatch.setattr(msgspec, "MsgspecError", Old)
+    monkeypatch.setattr(msgspec.json, "decode", decode)
+    assert "no settings" in _refused(capsys, *MRZ, *words)
+
+
+def test_what_no_scanner_reads_is_refused_where_it_stands(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned = "\n".join(people.DEMO_CLEAN_MRZ).encode().replace(b"QUISPE", b"QU\xffSPE")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(scanned), encoding="utf-8"))
+    told = _refused(capsys, "--mrz", "-")
+    assert "PAR-0511" in told
+    assert "position 8" in told
+
+
+def test_an_account_without_a_name_is_no_officer(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    post: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody() -> str:
+        raise OSError("No username set in the environment")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert "PAR-0522" in _refused(capsys, *MRZ, *_write(tmp_path, post))

@@ -95,7 +95,7 @@ SOURCES = ("judiciary", "police")
 @pytest.mark.req("R5")
 @pytest.mark.parametrize("hits", [(), ("RQ",), ("ANT",), ("ANT", "RQ"), ("ANT", "ANT")])
 def test_every_combination_of_sources_and_hits(hits: tuple[str, ...]) -> None:
-    subsets = chain.from_iterable(combinations(SOURCES, n) for n in range(3))
+    subsets = list(chain.from_iterable(combinations(SOURCES, n) for n in range(3)))
     for question in (WHOLE, PARTIAL):
         for loaded in subsets:
             if hits:

@@ -6,6 +6,7 @@ import unicodedata
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,7 +154,12 @@ def test_no_text_breaks_the_name_rule_or_stands_in_its_refusal(text: str) -> Non
 
 @pytest.mark.req("R1")
 def test_a_person_never_shows_in_a_traceback() -> None:
-    assert "Quispe" not in repr(_person())
+    assert repr(_person()) == "Person(...)"
+
+
+@pytest.mark.req("R4")
+def test_a_person_travels_as_the_eight_keys_in_their_order() -> None:
+    assert list(msgspec.json.decode(wire.encode(_person()))) == list(FIELDS)
 
 
 def test_the_specimen_state_marks_a_test_identity() -> None:

@@ -8,6 +8,7 @@ import json
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
 from paranal.messages import Refusal
@@ -63,6 +64,7 @@ def test_both_formats_give_the_same_rows() -> None:
         {"document_issuer": None},
         {"offence_code": "'; --"},
         {"record": ""},
+        {"record": "A-3\n"},
         {"date_of_birth": None, "document_type": None, "document_number": None}
         | {"document_issuer": None},
     ],
@@ -72,6 +74,17 @@ def test_a_bad_record_is_refused_with_its_line(change: dict[str, Any]) -> None:
         _jsonl({}, {"record": "A-2"}, {"record": "A-3", **change})
     assert refused.value.params["where"] == "file:3"
     assert "Restrepo" not in str(refused.value)
+
+
+def test_a_file_with_other_columns_is_told_them_in_the_tables_order() -> None:
+    with pytest.raises(Refusal) as refused:
+        _csv({}, header=[*RECORD, "more"])
+    assert refused.value.params["reason"] == f"columns: {', '.join(RECORD)}"
+
+
+@pytest.mark.req("R1")
+def test_a_record_never_shows_in_a_traceback() -> None:
+    assert repr(msgspec.convert(RECORD, records.Record)) == "Record(...)"
 
 
 def test_a_record_twice_is_refused() -> None:
