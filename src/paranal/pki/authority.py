@@ -18,7 +18,8 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -93,15 +94,19 @@ class _Signer:
 
     @cached_property
     def certificate(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate((self.directory / "certificate.pem").read_bytes())
+        path = self.directory / "certificate.pem"
+        with _read_from(path):
+            return x509.load_pem_x509_certificate(path.read_bytes())
 
     @cached_property
     def key(self) -> SigningKey:
         path = self.directory / "key.pem"
         if not path.exists():
             raise Refusal("PAR-0413", path=path)
+        with _read_from(path):
+            pem = path.read_bytes()
         try:
-            key = load_pem_private_key(path.read_bytes(), self._passphrase)
+            key = load_pem_private_key(pem, self._passphrase)
         except (ValueError, TypeError):
             raise Refusal("PAR-0403", path=path) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -115,7 +120,8 @@ class _Signer:
     @property
     def crl(self) -> x509.CertificateRevocationList | None:
         path = self.directory / "crl.pem"
-        return x509.load_pem_x509_crl(path.read_bytes()) if path.exists() else None
+        with _read_from(path):
+            return x509.load_pem_x509_crl(path.read_bytes()) if path.exists() else None
 
     def record(self, certificate: x509.Certificate, profile: str, now: datetime) -> None:
         """Write one issuance down, before the certificate is handed to anyone."""
@@ -193,7 +199,7 @@ class CertificateAuthority:
             settings = json.loads((directory / "ca.json").read_text(encoding="utf-8"))
             self.member: str = settings["member"]
             self.domain: str = settings["domain"]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refusal("PAR-0401", directory=directory, reason=error) from None
         self._clock = clock
         self._root = _Signer(directory / "root", root_passphrase or passphrase, ROOT_CRL_LIFE)
@@ -221,10 +227,10 @@ class CertificateAuthority:
         """
         if not _MEMBER.fullmatch(member) or not _DOMAIN.fullmatch(domain):
             raise Refusal("PAR-0416", directory=directory, reason=f"{member} {domain}")
-        directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         building = directory.parent / f".{directory.name}.{secrets.token_hex(4)}"
-        building.mkdir(mode=0o700)
         try:
+            directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            building.mkdir(mode=0o700)
             now = clock()
             keys = {"root": certificates.new_key(), "issuing": certificates.new_key()}
             root = certificates.root(member, domain, generation, keys["root"], now)
@@ -239,6 +245,7 @@ class CertificateAuthority:
             authority = cls(building, passphrase, root_passphrase=root_passphrase, clock=clock)
             authority._root.record(issuing, "issuing-ca", now)
             authority.crl()
+            sync_directory(building)
             building.rename(directory)
         except OSError as error:
             raise Refusal("PAR-0416", directory=directory, reason=error.strerror) from None
@@ -428,6 +435,16 @@ class CertificateAuthority:
         return serial
 
 
+@contextmanager
+def _read_from(path: Path) -> Iterator[None]:
+    """Refuse (PAR-0414) one of the authority's own files that is lost or damaged."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Refusal("PAR-0414", path=path, reason=reason) from None
+
+
 def key_digest(key: PublicKeyTypes) -> str:
     """Return the SHA-256 of a public key's SubjectPublicKeyInfo, hex."""
     return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
@@ -459,7 +476,7 @@ def _checked_request(
         request = x509.load_pem_x509_csr(csr_pem)
         public_key = request.public_key()
         requested = _requested_names(request)
-    except ValueError as error:
+    except certificates.MALFORMED as error:
         raise Refusal("PAR-0404", name=names[0], reason=error) from None
     if not request.is_signature_valid:
         raise Refusal("PAR-0405", name=names[0])

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -26,6 +26,14 @@ ROOT_LIFE = timedelta(days=3650)
 ISSUING_LIFE = timedelta(days=1095)
 BACKDATE = timedelta(seconds=30)
 """How far back a certificate or list begins, for peers whose clocks run behind (PKI-013)."""
+
+MALFORMED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What others' certificates, lists and requests raise, on loading or when a part is looked at."""
 
 REASONS = {
     "unspecified": x509.ReasonFlags.unspecified,
@@ -163,7 +171,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """Tell whether ``issuer``'s key signed ``certificate`` under ``issuer``'s name."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*MALFORMED, TypeError, InvalidSignature):
         return False
     return True
 

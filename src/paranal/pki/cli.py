@@ -72,7 +72,11 @@ def _show(args: argparse.Namespace) -> Answer:
 
 
 def _issue(args: argparse.Namespace) -> Answer:
-    csr = sys.stdin.buffer.read() if args.csr == "-" else Path(args.csr).read_bytes()
+    try:
+        csr = sys.stdin.buffer.read() if args.csr == "-" else Path(args.csr).read_bytes()
+    except OSError as error:
+        reason = f"{args.csr}: {error.strerror}"
+        raise Refusal("PAR-0404", name=args.name[0], reason=reason) from None
     issued = _opened(args).issue(csr, args.profile, args.name)
     return {"pem": issued.chain_pem.decode(), "serial": f"{issued.certificate.serial_number:x}"}
 
@@ -101,7 +105,7 @@ def _accept(args: argparse.Namespace) -> Answer:
 
 def _post(args: argparse.Namespace) -> Answer:
     def through(argv: Sequence[str], given: bytes) -> bytes:
-        command = [*shlex.split(args.via), *argv]
+        command = [*args.via, *argv]
         done = subprocess.run(  # noqa: S603 - the operator's own way to the post, no shell
             command, input=given, capture_output=True, check=False
         )
@@ -126,6 +130,17 @@ def _opened(args: argparse.Namespace) -> CertificateAuthority:
 
 def _publish(authority: CertificateAuthority, target: Path | None) -> list[str]:
     return authority.publish(target) if target else []
+
+
+def _prefix(text: str) -> list[str]:
+    """Return the words of a command prefix; none would run on this very machine."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}': {error}") from None
+    if not words:
+        raise argparse.ArgumentTypeError("a command that reaches the post, not an empty one")
+    return words
 
 
 def _option(*flags: str, **settings: Any) -> Callable[[argparse.ArgumentParser], object]:  # noqa: ANN401 - argparse's own
@@ -200,7 +215,7 @@ WORDS: dict[str, Word] = {
             *SIGNING,
             AGREEMENT,
             _option("--post", default="post-1", help="the post's name (default post-1)"),
-            _option("--via", required=True, help="command prefix that runs on the post"),
+            _option("--via", type=_prefix, required=True, help="command prefix that runs on it"),
         ),
     ),
 }

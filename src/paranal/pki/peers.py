@@ -8,19 +8,19 @@ what does not hold together; ``trust_files`` lays them out for charon and for HA
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.messages import Refusal
-from paranal.pki.certificates import crl_number, is_issued_by, key_type
+from paranal.pki.certificates import MALFORMED, crl_number, is_issued_by, key_type
 from paranal.pki.storage import write_atomic
 
 SWANCTL = "/etc/swanctl"
@@ -28,6 +28,8 @@ HASH_OCTETS_AT_LEAST = 32
 HAPROXY = "/etc/haproxy/paranal"
 TRUST_RECORD = "/etc/paranal/trust.json"
 """``{MEMBER: {root, issuing: {"number", "sha256"}}}``: what a node trusts, to probe and audit."""
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,13 @@ def read(published: Path, member: str, domain: str) -> PublicAuthority:
     chain or list with a wrong signature, a key that is not P-384, a CA that is not limited to
     ``domain`` by a critical permitted name constraint, an issuing CA its root withdrew.
     """
-    root = _load(published / f"ca/{member}-root.pem", x509.load_pem_x509_certificate, member)
-    issuing = _load(published / f"ca/{member}-issuing.pem", x509.load_pem_x509_certificate, member)
-    root_crl = _load(published / f"crl/{member}-root.crl", x509.load_pem_x509_crl, member)
-    issuing_crl = _load(published / f"crl/{member}-issuing.crl", x509.load_pem_x509_crl, member)
-    authority = PublicAuthority(member, root, issuing, root_crl, issuing_crl)
+    authority = PublicAuthority(
+        member,
+        root=_load(published / f"ca/{member}-root.pem", _certificate, member),
+        issuing=_load(published / f"ca/{member}-issuing.pem", _certificate, member),
+        root_crl=_load(published / f"crl/{member}-root.crl", _list, member),
+        issuing_crl=_load(published / f"crl/{member}-issuing.crl", _list, member),
+    )
     for path, fault in _faults(authority, domain):
         if fault:
             es, en = fault
@@ -75,11 +79,13 @@ def accept(received: Path, published: Path, member: str, domain: str, now: datet
     """Take ``member``'s newly received files into ``published``; return those that changed.
 
     ``received`` is laid out like ``published``. Besides what ``read`` checks, refuses lists that
-    are older than those we hold (PAR-0420, a replay) or already over (PAR-0421).
+    are older than those we hold (PAR-0420, a replay) or already over (PAR-0421). Of what we hold
+    only the lists' numbers count: files of two generations, left by a crash, are thus replaced.
     """
     new = read(received, member, domain)
-    if (published / f"ca/{member}-root.pem").exists():
-        refuse_older(new, read(published, member, domain).numbers)
+    lists = {name: published / f"crl/{member}-{name}.crl" for name in ("root", "issuing")}
+    held = {name: _load(path, _number, member) for name, path in lists.items() if path.exists()}
+    refuse_older(new, held)
     if new.crl_end <= now:
         raise Refusal("PAR-0421", member=member, end=new.crl_end)
     changed = []
@@ -164,12 +170,31 @@ def _pem(thing: x509.Certificate | x509.CertificateRevocationList) -> str:
     return thing.public_bytes(Encoding.PEM).decode("ascii")
 
 
-def _load(path: Path, loader: Any, member: str) -> Any:  # noqa: ANN401 - certificate or list
+def _load(path: Path, parse: Callable[[bytes], Parsed], member: str) -> Parsed:
     try:
-        return loader(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return parse(path.read_bytes())
+    except (OSError, *MALFORMED, x509.ExtensionNotFound) as error:
         reason = getattr(error, "strerror", None) or error
         raise Refusal("PAR-0418", path=path, member=member, reason=reason) from None
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    """Parse a certificate with the parts that would else be parsed when first looked at."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    _ = certificate.public_key(), certificate.extensions, certificate.signature_hash_algorithm
+    return certificate
+
+
+def _list(pem: bytes) -> x509.CertificateRevocationList:
+    """Parse a list, as ``_certificate`` does a certificate."""
+    crl = x509.load_pem_x509_crl(pem)
+    _ = crl.extensions
+    return crl
+
+
+def _number(pem: bytes) -> int:
+    """Return the number of a list that we hold."""
+    return crl_number(_list(pem))
 
 
 Fault = tuple[str, str] | None

@@ -26,11 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from paranal.messages import Refusal
 from paranal.pki import certificates
-from paranal.pki.authority import CertificateAuthority, key_digest
+from paranal.pki.authority import RENEW_AT_FRACTION, CertificateAuthority, key_digest
+from paranal.pki.renewal import is_due
 from paranal.pki.storage import write_atomic
 
 NATIONAL_PORT = 7440
-RENEW_AT_FRACTION = 0.33
 SETTINGS = Path("/etc/paranal/post.json")
 CREDENTIALS = Path("/etc/paranal/tls/post.pem")
 """Key, leaf and issuing CA in one file, so that one rename replaces the pair."""
@@ -85,18 +85,23 @@ def _ask(run: Run, post: str, word: str, given: bytes) -> bytes:
 
 
 def _is_good(pem: bytes, name: str, authority: CertificateAuthority) -> bool:
-    """Say whether a post's leaf is ours, for that name, not revoked, with a third of life left."""
-    if not pem.strip():
+    """Say whether a post's leaf is ours, for that name, not revoked, with a third of life left.
+
+    What cannot be read is no leaf: a post is asked for a new request, whatever it showed.
+    """
+    try:
+        leaf = x509.load_pem_x509_certificate(pem)
+        names = certificates.names_of(leaf)
+    except certificates.MALFORMED:
         return False
-    leaf = x509.load_pem_x509_certificate(pem)
     start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     serial = f"{leaf.serial_number:x}"
     revoked = {entry["serial"] for entry in authority.issued() if entry["revoked"]}
     return (
         certificates.is_issued_by(leaf, authority.issuing)
-        and certificates.names_of(leaf) == (name,)
+        and names == (name,)
         and serial not in revoked
-        and end - datetime.now(UTC) > (end - start) * RENEW_AT_FRACTION
+        and not is_due(start, end, RENEW_AT_FRACTION, datetime.now(UTC))
     )
 
 

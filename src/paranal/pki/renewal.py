@@ -96,7 +96,12 @@ def reason_to_issue(
         "profile": leaf.profile != held["profile"],
         "issuer": issuer_sha256 != held["issuer_sha256"],
         "revoked": held["serial"] in revoked,
-        "due": _is_due(held, fraction, now),
+        "due": is_due(
+            datetime.fromisoformat(held["not_before"]),
+            datetime.fromisoformat(held["not_after"]),
+            fraction,
+            now,
+        ),
     }
     return next((reason for reason, holds in tests.items() if holds), None)
 
@@ -109,7 +114,6 @@ def needs_repair(leaf: Leaf, held: Mapping[str, Any]) -> bool:
     )
 
 
-def _is_due(held: Mapping[str, Any], fraction: float, now: datetime) -> bool:
-    start = datetime.fromisoformat(held["not_before"])
-    end = datetime.fromisoformat(held["not_after"])
+def is_due(start: datetime, end: datetime, fraction: float, now: datetime) -> bool:
+    """Say whether less than ``fraction`` of the life from ``start`` to ``end`` is left."""
     return end - now < (end - start) * fraction

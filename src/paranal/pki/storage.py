@@ -87,6 +87,7 @@ class Register:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Add one entry durably; ``refresh`` must have been called under the same lock."""
+        is_new = not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
         line = json.dumps(entry, ensure_ascii=False, sort_keys=True).encode() + b"\n"
         try:
@@ -95,6 +96,8 @@ class Register:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if is_new:  # its first line is durable only when its name is
+            sync_directory(self.path.parent)
         self.entries.append(entry)
         self._offset += len(line)
 
@@ -148,8 +151,14 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def ensure_passphrase(path: Path) -> bytes:
-    """Return the passphrase in ``path``, made at random (256 bits) when the file is absent."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_atomic(path, secrets.token_urlsafe(32).encode() + b"\n")
+    """Return the passphrase in ``path``, made at random (256 bits) when the file is absent.
+
+    Refuses (PAR-0402) also a place where it cannot be written.
+    """
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_atomic(path, secrets.token_urlsafe(32).encode() + b"\n")
+    except OSError as error:
+        raise Refusal("PAR-0402", path=path, reason=error.strerror) from None
     return read_passphrase(path)

@@ -18,11 +18,43 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.pki import CertificateAuthority
 
+SM2_REQUEST = b"""\
+-----BEGIN CERTIFICATE REQUEST-----
+MIH7MIGhAgEAMAwxCjAIBgNVBAMMAXgwWTATBgcqhkjOPQIBBggqgRzPVQGCLQNC
+AAT+bVcsXnwKoJiNW6ceF8+9soWJvAzIF0iIBBuZsZJQxhRzgWQDk4ZhScDY3TMc
+ytAEv4gvqR/WzR/BDEK3gnPvoDMwMQYJKoZIhvcNAQkOMSQwIjAgBgNVHREEGTAX
+ghVndy5wZS5wYXJhbmFsLmV4YW1wbGUwCgYIKoZIzj0EAwIDSQAwRgIhAJWWNYCI
+LMaQsKnsdyteNsQcrHfTIX11zznmOiVG1SZMAiEA87IrquGQ5RrLNCUr6nA0GBFa
+Paq81plRpL//XCgn85U=
+-----END CERTIFICATE REQUEST-----
+"""
+SM2_CERTIFICATE = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBbTCCAROgAwIBAgIUFa2nFh8e/MW3l7DIO6lDqTOjAK4wCgYIKoEcz1UBg3Uw
+DDEKMAgGA1UEAwwBeDAeFw0yNjExMjQxNzA5MDhaFw0yNjEyMDQxNzA5MDhaMAwx
+CjAIBgNVBAMMAXgwWTATBgcqhkjOPQIBBggqgRzPVQGCLQNCAAT+bVcsXnwKoJiN
+W6ceF8+9soWJvAzIF0iIBBuZsZJQxhRzgWQDk4ZhScDY3TMcytAEv4gvqR/WzR/B
+DEK3gnPvo1MwUTAdBgNVHQ4EFgQUeXzrcak1afFJMuVkwDOc7F21iqYwHwYDVR0j
+BBgwFoAUeXzrcak1afFJMuVkwDOc7F21iqYwDwYDVR0TAQH/BAUwAwEB/zAKBggq
+gRzPVQGDdQNIADBFAiEA6i98Tf7FsJQSS4jfnaRNbGV47sD+FOXqvYwULTv7q9oC
+IHXkddlVfuUVKelF+a0AafEmUfYhSnu7C6Z4ke7Bzw0V
+-----END CERTIFICATE-----
+"""
+"""Of a curve that the library loads and then does not know; each was made by ``openssl req``."""
+
 PASSPHRASE = b"a passphrase of the test, long enough"
 Verify = Callable[..., str]
 MakeRequest = Callable[..., bytes]
 Country = Callable[[str], CertificateAuthority]
 Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+
+
+@dataclass(frozen=True)
+class Strange:
+    """A request and a certificate that load, and raise when their key is looked at."""
+
+    request: bytes
+    certificate: bytes
 
 
 @dataclass
@@ -55,6 +87,12 @@ def request(names: Sequence[str], key: Key | None = None, *more: x509.ExtensionT
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test's files need no power cut survived; a busy disk makes each sync cost milliseconds."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def strange() -> Strange:
+    """Return what no library of ours can read to its end."""
+    return Strange(SM2_REQUEST, SM2_CERTIFICATE)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority, certificates, profiles, storage
 
 if TYPE_CHECKING:
-    from tests.unit.pki.conftest import Clock, Country, MakeRequest, Verify
+    from tests.unit.pki.conftest import Clock, Country, MakeRequest, Strange, Verify
 
 DOMAIN = "pe.paranal.example"
 PASSPHRASE = b"a passphrase of the test, long enough"
@@ -109,6 +109,13 @@ def test_a_request_that_is_no_request_is_refused(authority: CertificateAuthority
     for junk in (b"", b"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n", b"\xff" * 100):
         with pytest.raises(Refusal, match="PAR-0404"):
             authority.issue(junk, "ike", GATEWAY)
+
+
+def test_a_request_with_a_key_that_nobody_knows_is_refused(
+    authority: CertificateAuthority, strange: Strange
+) -> None:
+    with pytest.raises(Refusal, match="PAR-0404"):
+        authority.issue(strange.request, "ike", GATEWAY)
 
 
 def test_a_request_not_signed_by_its_key_is_refused(
@@ -240,6 +247,17 @@ def test_a_certificate_that_could_not_be_written_down_is_not_handed_out(
     monkeypatch.undo()
     assert authority.issued() == []
     assert authority.issue(csr(GATEWAY), "ike", GATEWAY)
+
+
+def test_the_first_line_of_a_register_is_durable_with_its_name(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch, csr: MakeRequest
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(storage, "sync_directory", synced.append)
+    authority.issue(csr(GATEWAY), "ike", GATEWAY)
+    assert synced == [authority.directory / "issuing"]
+    authority.issue(csr(GATEWAY), "ike", GATEWAY)
+    assert len(synced) == 1
 
 
 # --- revocation lists -------------------------------------------------------------------------
@@ -417,9 +435,27 @@ def test_a_member_or_domain_that_is_none_is_refused(
 def test_a_directory_without_authority_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="PAR-0401"):
         CertificateAuthority(tmp_path)
-    (tmp_path / "ca.json").write_text("{}")
-    with pytest.raises(Refusal, match="PAR-0401"):
-        CertificateAuthority(tmp_path)
+    for text in ("{}", "[]", "{"):
+        (tmp_path / "ca.json").write_text(text)
+        with pytest.raises(Refusal, match="PAR-0401"):
+            CertificateAuthority(tmp_path)
+
+
+def test_a_place_where_nothing_can_be_made_is_refused(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(Refusal, match="PAR-0416"):
+        create(tmp_path / "file" / "pe", clock)
+    with pytest.raises(Refusal, match="PAR-0402"):
+        storage.ensure_passphrase(tmp_path / "file" / "pe.passphrase")
+
+
+@pytest.mark.parametrize("name", ["certificate.pem", "crl.pem"])
+@pytest.mark.parametrize("signer", ["root", "issuing"])
+def test_a_damaged_file_is_named(authority: CertificateAuthority, signer: str, name: str) -> None:
+    damaged = authority.directory / signer / name
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(Refusal, match=f"PAR-0414: {damaged}"):
+        CertificateAuthority(authority.directory, PASSPHRASE).status()
 
 
 def test_a_lost_list_is_named(authority: CertificateAuthority) -> None:

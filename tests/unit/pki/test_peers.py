@@ -18,7 +18,7 @@ from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority, certificates, peers
 
 if TYPE_CHECKING:
-    from tests.unit.pki.conftest import Clock, Country, MakeRequest
+    from tests.unit.pki.conftest import Clock, Country, MakeRequest, Strange
 
 DOMAIN = "pe.paranal.example"
 AGREEMENT = Path(__file__).parents[3] / "agreement"
@@ -63,6 +63,12 @@ def test_a_missing_or_damaged_file_is_named(published: Path, relative: str) -> N
         peers.read(published, "pe", DOMAIN)
     (published / relative).unlink()
     with pytest.raises(Refusal, match=f"PAR-0418.*{relative}"):
+        peers.read(published, "pe", DOMAIN)
+
+
+def test_an_authority_whose_key_nobody_knows_is_refused(published: Path, strange: Strange) -> None:
+    (published / "ca/pe-root.pem").write_bytes(strange.certificate)
+    with pytest.raises(Refusal, match=r"PAR-0418.*ca/pe-root\.pem"):
         peers.read(published, "pe", DOMAIN)
 
 
@@ -185,6 +191,30 @@ def test_an_older_list_is_a_replay_and_refused(
     renewed(authority, clock, published)
     with pytest.raises(Refusal, match="PAR-0420"):
         peers.accept(old, published, "pe", DOMAIN, clock.now)
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_new_generation_is_taken_in_although_an_earlier_try_ended_half_way(
+    published: Path, clock: Clock, tmp_path: Path, written: int
+) -> None:
+    clock.advance(hours=1)
+    CertificateAuthority.create(
+        tmp_path / "new" / "pe", "pe", DOMAIN, b"a new passphrase of it", clock=clock, generation=2
+    ).publish(tmp_path / "received")
+    for relative in peers.public_files("pe")[:written]:
+        shutil.copy(tmp_path / "received" / relative, published / relative)
+    taken = peers.accept(tmp_path / "received", published, "pe", DOMAIN, clock.now)
+    assert taken == list(peers.public_files("pe")[written:])
+    assert peers.read(published, "pe", DOMAIN)
+
+
+def test_what_is_held_and_unreadable_is_not_taken_for_nothing(
+    published: Path, clock: Clock, tmp_path: Path
+) -> None:
+    received = shutil.copytree(published, tmp_path / "received")
+    (published / "crl/pe-issuing.crl").write_text("-----BEGIN")
+    with pytest.raises(Refusal, match="PAR-0418"):
+        peers.accept(received, published, "pe", DOMAIN, clock.now)
 
 
 def test_a_list_past_its_end_is_not_taken_in(published: Path, clock: Clock, tmp_path: Path) -> None:

@@ -104,6 +104,14 @@ def test_a_refusal_has_its_code_and_both_languages(office: Office, serial: str) 
     assert said["refusal"]["es"] != said["refusal"]["en"]
 
 
+def test_a_request_that_is_not_there_is_refused(office: Office, tmp_path: Path) -> None:
+    office.init()
+    words = ("--profile", "ike", "--name", NAME, tmp_path / "absent.csr")
+    said = office.do("issue", *office.signing, *words, status=3)["refusal"]
+    assert said["code"] == "PAR-0404"
+    assert "absent.csr" in said["es"]
+
+
 def test_a_second_ceremony_is_refused(office: Office) -> None:
     office.init()
     said = office.do("init", *office.signing, "--member", "pe", "--domain", DOMAIN, status=3)
@@ -210,6 +218,15 @@ def test_a_post_with_good_credentials_is_left_alone(
     assert border.credentials.read_bytes() == before
 
 
+@pytest.mark.parametrize("shown", [b"", b"Welcome\n", b"-----BEGIN CERTIFICATE-----\n"])
+def test_a_post_that_shows_no_leaf_gets_a_new_one(
+    border: Post, authority: CertificateAuthority, shown: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = post.enrol(border, lambda: authority, MEMBER, "post-1")["issued"]
+    monkeypatch.setattr(post, "held", lambda _: shown)
+    assert post.enrol(border, lambda: authority, MEMBER, "post-1")["issued"] not in (None, first)
+
+
 @pytest.mark.parametrize("spoil", ["revoke", "tear", "rename", "mismatch"])
 def test_a_post_with_spoilt_credentials_gets_new_ones(
     border: Post, authority: CertificateAuthority, spoil: str
@@ -249,6 +266,14 @@ def test_a_post_that_cannot_be_reached_says_so(office: Office) -> None:
     assert office.do("post", *words, status=3)["refusal"]["code"] == "PAR-0426"
     words = (*office.signing, "--agreement", AGREEMENT, "--via", "/nonexistent")
     assert office.do("post", *words, status=3)["refusal"]["code"] == "PAR-0426"
+
+
+@pytest.mark.parametrize("via", ["ssh 'post-1", " "])
+def test_a_way_to_a_post_that_is_none_is_a_usage_error(office: Office, via: str) -> None:
+    words = (*office.signing, "--agreement", AGREEMENT, "--via", via)
+    with pytest.raises(SystemExit) as ended:
+        main(["pki", "post", *(str(word) for word in words)])
+    assert ended.value.code == 2
 
 
 def test_the_posts_own_command_knows_three_words(tmp_path: Path) -> None:
