@@ -218,7 +218,7 @@ class Application:
             journal = {
                 "paths": affected,
                 "owed": sorted(owed),
-                "made": sorted({*missing, *interrupted.made}),
+                "made": sorted({*missing, *self._new_directories(plan), *interrupted.made}),
                 "snapshot": self._snapshot(affected, interrupted.snapshot),
             }
             self._journal("swap", journal)
@@ -255,13 +255,15 @@ class Application:
         self.step(f"journal: {phase}")
 
     def _swap(self, plan: Plan, missing: list[str]) -> None:
-        for path in missing:
-            self.node.real(path).mkdir(mode=0o755)
-            self.step(f"made {path}")
         writes = [*plan.created, *plan.replaced]
-        for path in sorted(writes):
-            self._prepare(path, self.desired[path])
-            self.step(f"prepared {path}")
+        # Outer paths first: a parent that nobody declared may stand in a directory that is.
+        for path in sorted([*missing, *writes]):
+            if path in self.desired:
+                self._prepare(path, self.desired[path])
+                self.step(f"prepared {path}")
+            else:
+                self.node.real(path).mkdir(mode=0o755)
+                self.step(f"made {path}")
         for path in sorted(writes):
             if self.desired[path].kind != "directory":
                 beside(self.node.real(path)).replace(self.node.real(path))
@@ -299,19 +301,21 @@ class Application:
         self.step("undone")
 
     def _restore(self, snapshot: dict[str, Entry | None], made: Iterable[str]) -> None:
-        for path, entry in sorted(snapshot.items()):
+        for path in snapshot:
             real = self.node.real(path)
             if real.parent.is_dir():
                 beside(real).unlink(missing_ok=True)
-            if entry is None:
-                remove(real)
-            elif facts_of(observe(self.node, path)) != entry.facts:
+        before = {path: entry for path, entry in snapshot.items() if entry is not None}
+        # Inner paths first: a directory goes only when nothing is left in it.
+        for path in sorted({*snapshot, *made} - before.keys(), reverse=True):
+            remove(self.node.real(path))
+            self.step(f"removed {path}")
+        for path, entry in sorted(before.items()):
+            if facts_of(observe(self.node, path)) != entry.facts:
                 self._prepare(path, entry)
                 if entry.kind != "directory":
-                    beside(real).replace(real)
+                    beside(self.node.real(path)).replace(self.node.real(path))
             self.step(f"restored {path}")
-        for path in sorted(made, reverse=True):
-            remove(self.node.real(path))
 
     def _roll_back(self, journal: dict[str, Any], report: Report, failure: Refused) -> NoReturn:
         """Put the old content back, activate it again, and refuse with what ``failure`` says."""
@@ -336,7 +340,7 @@ class Application:
 
     def _record(self, made: Iterable[str]) -> None:
         """Write the manifest, where it does not say so already: what is ours, whoever wrote it."""
-        made = {*self.manifest["made"], *made, *self._former_directories()}
+        made = {*self.manifest["made"], *made}
         manifest = {
             "entries": {p: {**e.facts, "secret": e.secret} for p, e in self.desired.items()},
             "absent": self.absent,
@@ -364,9 +368,9 @@ class Application:
         (self.folder / "journal.json").unlink()
         self.step("done")
 
-    def _former_directories(self) -> list[str]:
-        entries = self.manifest["entries"]
-        return [p for p in entries if entries[p]["kind"] == "directory" and p not in self.desired]
+    def _new_directories(self, plan: Plan) -> list[str]:
+        """Return the declared directories that this run makes: one that was there is not ours."""
+        return [path for path in plan.created if self.desired[path].kind == "directory"]
 
     def _remove_empty(self, made: Iterable[str]) -> list[str]:
         """Remove directories we made that hold nothing any more; return those that stay."""

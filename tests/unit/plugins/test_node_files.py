@@ -164,6 +164,16 @@ def test_links_and_directories_are_owned_like_files(node: Node) -> None:
     assert not node.real("/etc/room").exists()
 
 
+def test_a_directory_that_was_there_before_us_stays_when_we_no_longer_declare_it(
+    node: Node,
+) -> None:
+    node.real("/etc/theirs").mkdir()
+    room = {"/etc/theirs": entry("directory", b"", "0750", ME, GROUP)}
+    apply(node, {"/etc/a": "a", **room})
+    apply(node, {"/etc/a": "a"})
+    assert node.real("/etc/theirs").is_dir()
+
+
 def test_a_file_of_others_declared_absent_goes_in_the_same_swap(node: Node) -> None:
     node.real("/etc/installer").write_text("theirs")
     report = apply(node, {"/etc/ours": "o"}, absent=["/etc/installer"])
@@ -359,6 +369,19 @@ def test_a_failed_activation_puts_the_old_content_back_and_activates_it_again(no
     assert not apply(node, {"/etc/a": "good"}, activate=[load]).changed
 
 
+def test_a_directory_that_is_put_back_goes_with_what_was_made_in_it(node: Node) -> None:
+    entries = {
+        "/etc/room": entry("directory", b"", "0750", ME, GROUP),
+        **desired({"/etc/room/made/file": "f", "/etc/room/other": "o"}),
+    }
+    with pytest.raises(Refused, match="PAR-0311"):
+        apply(node, entries, activate=[activation("false")])
+    assert list(node.real("/etc").iterdir()) == []
+    apply(node, entries)
+    assert owned(node) == {"/etc/room/made/file": "f", "/etc/room/other": "o"}
+    assert stat.S_IMODE(node.real("/etc/room").stat().st_mode) == 0o750
+
+
 def test_a_check_that_never_holds_rolls_back(node: Node) -> None:
     with pytest.raises(Refused, match=r"PAR-031[12]"):
         apply(node, {"/etc/a": "a"}, activate=[activation("true", check=["false"])])
@@ -544,6 +567,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 OLD = {"/etc/a": "old a", "/etc/b": "old b", "/etc/gone": "old gone"}
 NEW = {"/etc/a": "new a", "/etc/b": "old b", "/etc/new/c": "new c"}
+ROOM = {"/etc/room": entry("directory", b"", "0750", ME, GROUP)}
 
 
 def test_a_run_killed_at_any_step_is_undone_or_finished_by_the_next(tmp_path: Path) -> None:
@@ -581,17 +605,19 @@ def test_a_run_killed_at_any_step_is_undone_or_finished_by_the_next(tmp_path: Pa
 
 
 def test_a_killed_run_is_undone_when_the_operator_goes_back_to_the_old(tmp_path: Path) -> None:
+    new = {**NEW, **ROOM, "/etc/room/made/d": "new d"}
     counter = Node(tmp_path / "count")
     apply(counter, OLD)
     steps: list[str] = []
-    apply(counter, NEW, step=steps.append)
+    apply(counter, new, step=steps.append)
     for kill in range(1, len(steps) + 1):
         node = Node(tmp_path / str(kill))
         apply(node, OLD)
-        assert in_child(partial(apply, node, NEW, step=killed_after(kill))) == 9
+        assert in_child(partial(apply, node, new, step=killed_after(kill))) == 9
         apply(node, OLD)
         assert owned(node) == OLD, steps[kill - 1]
         assert not node.real("/etc/new").exists(), steps[kill - 1]
+        assert not node.real("/etc/room").exists(), steps[kill - 1]
         assert not apply(node, OLD).changed
 
 
