@@ -56,6 +56,7 @@ class ActionModule(ActionBase):
         )
         refused = answer.pop("refusal", None)
         if refused:
+            answer.pop("exception", None)
             answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
         return {**result, **answer}
 

@@ -102,6 +102,7 @@ class ActionModule(ActionBase):
         )
         refused = answer.pop("refusal", None)
         if refused:
+            answer.pop("exception", None)
             answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
         elif answer.get("unreachable"):
             raise AnsibleConnectionFailure(str(answer.get("msg")))

@@ -6,6 +6,7 @@ The module documents the options. A bad agreement is refused here, before any no
 from __future__ import annotations
 
 import getpass
+import hashlib
 import os
 import platform
 import subprocess
@@ -75,10 +76,11 @@ class ActionModule(ActionBase):
             "lease_seconds": int(self._task.args.get("lease_seconds") or LEASE_SECONDS),
         }
         answer = self._call("open", arguments, variables)
-        holder = answer.get("refusal", {}).get("params", {})
-        if holder.get("controller") == session["controller"] and not alive(holder["run"]):
+        refusal = answer.get("refusal", {})
+        if refusal.get("code") == "PAR-0301" and died_here(refusal["params"]["run"]):
             # The holder ran here and is gone: nobody else can know that, and nobody has to wait.
-            answer = self._call("open", {**arguments, "take_over": holder["run"]}, variables)
+            take_over = refusal["params"]["run"]
+            answer = self._call("open", {**arguments, "take_over": take_over}, variables)
         return self._spoken({**answer, "session": session, "view": view})
 
     def _expect(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +108,10 @@ class ActionModule(ActionBase):
         reason = str(failure.get("msg") or failure)
         session = self._session(variables)
         if session is not None:
-            self._call("abort", {"session": session, "reason": f"{name}: {reason}"}, variables)
+            aborted = {"session": session, "reason": f"{name}: {reason}"}
+            answer = self._call("abort", aborted, variables)
+            if answer.get("failed"):
+                return self._spoken(answer)
         raise Refusal("PAR-0318", member=self._member(variables), task=name)
 
     def _member(self, variables: dict[str, Any]) -> str:
@@ -147,7 +152,7 @@ def this_run() -> dict[str, Any]:
     controller = platform.node()
     parent = os.getppid()
     return {
-        "id": f"{controller}-{parent}-{started(parent)}",
+        "id": f"{controller}-{here()}-{parent}-{started(parent)}",
         "operator": os.environ.get("SUDO_USER") or getpass.getuser(),
         "controller": controller,
         **revision(),
@@ -164,20 +169,37 @@ def started(pid: int) -> str:
     return status.rpartition(")")[2].split()[19]
 
 
-def alive(run: str) -> bool:
-    """Say whether the run that this controller named ``run`` is still going."""
-    _, pid, start = run.rsplit("-", 2)
-    return started(int(pid)) == start
+def here() -> str:
+    """Return what tells this controller from another of the same name (eight digits).
+
+    Many machines are called ``debian``: a process is known by its number only in this boot, and in
+    a container only among the container's own processes.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8")
+    processes = Path("/proc/self/ns/pid").readlink()
+    return hashlib.sha256(f"{boot}{processes}".encode()).hexdigest()[:8]
+
+
+def died_here(run: str) -> bool:
+    """Say whether ``run`` was a run of this very controller and has ended."""
+    controller, pid, start = run.rsplit("-", 2)
+    return controller == f"{platform.node()}-{here()}" and started(int(pid)) != start
 
 
 def revision() -> dict[str, Any]:
-    """Return the repository's commit and whether the tree differs from it."""
-    status = subprocess.run(  # noqa: S603 - a fixed command on our own tree
-        ["git", "-C", str(REPOSITORY), "status", "--porcelain=v2", "--branch"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Return the repository's commit and whether the tree differs from it.
+
+    A tree that came without git (an archive, a copy) has none: an empty string.
+    """
+    try:
+        status = subprocess.run(  # noqa: S603 - a fixed command on our own tree
+            ["git", "-C", str(REPOSITORY), "status", "--porcelain=v2", "--branch"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return {"commit": "", "dirty": False}
     lines = status.stdout.splitlines()
     heads = [line.split()[-1] for line in lines if line.startswith("# branch.oid ")]
     dirty = any(not line.startswith(("#", "?")) for line in lines)

@@ -9,6 +9,8 @@ from paranal.messages import Refusal
 
 # Debian 14 where a pair runs the hybrid profile; until its release it has no VERSION_ID.
 DEBIAN = ("13", "14", None)
+# What our sshd takes (PubkeyAcceptedAlgorithms); a key of another kind lets nobody in.
+KEY_TYPES = ("ssh-ed25519", "sk-ssh-ed25519@openssh.com")
 # SYS-001 and SYS-002 of the rule catalogue; every key belongs to the network namespace.
 EVERY_INTERFACE = {
     "net.ipv4.conf.{}.accept_redirects": "0",
@@ -55,6 +57,14 @@ def base_sysctl(interfaces: Iterable[str], forwarding: bool, container: bool) ->
     return found if container else found | MACHINE
 
 
+def base_sysctl_due(live: Mapping[str, str], declared: Mapping[str, str]) -> bool:
+    """Say whether the kernel runs with another value than declared.
+
+    A setting that it does not have (no IPv6, no Yama) is none: it would be due in every run.
+    """
+    return any(declared.get(key, value) != value for key, value in live.items())
+
+
 def base_problems(
     probe: Mapping[str, Any],
     view: Mapping[str, Any],
@@ -93,9 +103,14 @@ def _problems(
             found.append(
                 Refusal("PAR-0323", member=code, interface=name, address=address, there=known)
             )
-    if not operator_keys:
+    if not any(map(_lets_in, operator_keys)):
         found.append(Refusal("PAR-0324", member=code))
     return found
+
+
+def _lets_in(line: str) -> bool:
+    """Say whether sshd takes this line of authorized_keys, options before the key or not."""
+    return not line.startswith("#") and any(word in KEY_TYPES for word in line.split())
 
 
 class FilterModule:
@@ -103,4 +118,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"base_sysctl": base_sysctl, "base_problems": base_problems}
+        return {
+            "base_sysctl": base_sysctl,
+            "base_sysctl_due": base_sysctl_due,
+            "base_problems": base_problems,
+        }

@@ -72,6 +72,16 @@ class Firewall:
         self.record = node.state / "firewall.json"
         self._run = run
 
+    def absent(self) -> bool:
+        """Say whether the node has no nft yet; only then can nothing be compared."""
+        return self._run(LIST, 30).status == 127
+
+    def text(self) -> str:
+        """Return the file of the next boot, empty when there is none; whatever a hand wrote."""
+        if not self.file.exists():
+            return ""
+        return self.file.read_text(encoding="utf-8", errors="replace")
+
     def live(self) -> Ruleset | None:
         """Return the running table, or None when there is none."""
         listing = self._run(LIST, 30)
@@ -124,21 +134,27 @@ class Firewall:
 
         Raises PAR-0713 when the rules are no longer the loaded ones: the timer was faster.
         """
-        live, declared = self.live(), self.declared(text)
-        if live != declared:
-            raise Refused("PAR-0713", where=FILE)
+        declared = self.declared(text)
+        self._refuse_others(declared)
         self.file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_atomic(self.file, text.encode(), 0o600)
         self.keep_rollback_away()
+        # The timer may have run out since the first look; now it cannot any more.
+        self._refuse_others(declared)
         self.remember(text, declared)
+
+    def _refuse_others(self, declared: Ruleset) -> None:
+        if self.live() != declared:
+            raise Refused("PAR-0713", where=FILE)
 
     def remember(self, text: str, live: Ruleset) -> None:
         """Record which text made which running table, for the probe."""
         write_json(self.record, {"text": digest(text), "live": live.digest})
 
     def keep_rollback_away(self) -> None:
-        """Stop the timer of this or of an earlier, interrupted run."""
-        self._run(["systemctl", "stop", f"{ROLLBACK_UNIT}.timer"], 30)
+        """Stop the timer of this or of an earlier, interrupted run, and what it may have begun."""
+        units = [f"{ROLLBACK_UNIT}.{kind}" for kind in ("timer", "service")]
+        self._run(["systemctl", "stop", *units], 30)
 
 
 def digest(text: str) -> str:
@@ -154,9 +170,6 @@ def probe_firewall(node: Node, run: Run) -> dict[str, Any]:
     firewall = Firewall(node, run)
     record = read_json(firewall.record) or {}
     live = firewall.live()
-    try:
-        text = digest(firewall.file.read_text(encoding="utf-8"))
-    except OSError:
-        return {"text": ""}
+    text = digest(firewall.text())
     sure = live is not None and record == {"text": text, "live": live.digest}
     return {"text": text if sure else ""}

@@ -39,6 +39,21 @@ class Refused(Exception):
         return {"msg": str(self), "refusal": refusal}
 
 
+@contextmanager
+def refusals(fail: Callable[..., object], unwritable: str) -> Iterator[None]:
+    """Answer with ``fail`` what is refused inside, also by the node's file system.
+
+    ``unwritable`` is the code for the latter: a full disk is a sentence, not a traceback.
+    """
+    try:
+        yield
+    except Refused as refused:
+        fail(**refused.as_result())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fail(**Refused(unwritable, path=error.filename or "", reason=reason).as_result())
+
+
 @dataclass(frozen=True)
 class Node:
     """The node's file tree and where our own state stands in it; ``root`` is ``/`` but in tests."""
@@ -217,6 +232,10 @@ def mode_of(status: os.stat_result) -> str:
 # --- the lock ---------------------------------------------------------------------------------
 
 
+# What a lock says of itself; the rest of it is the session of the run that holds it.
+LOCK_ONLY = ("since", "lease", "expires")
+
+
 def take_lock(
     node: Node,
     session: dict[str, Any],
@@ -229,7 +248,8 @@ def take_lock(
     """Take the node for ``session``; return the run taken over, or an empty string.
 
     The lock of the same run is renewed; a lock past its lease, or named by ``take_over``, is taken
-    over. Raises PAR-0301 with the holder when another run holds the node, and PAR-0319 when the
+    over, and what that run changed without closing is written to the history under its own name.
+    Raises PAR-0301 with the holder when another run holds the node, and PAR-0319 when the
     run taken over left a module at work that does not end within ``patience`` seconds: killing
     the controller does not kill what it started here.
     """
@@ -248,6 +268,9 @@ def take_lock(
             )
         if foreign and not until(lambda: _idle(node), bool, patience):
             raise Refused("PAR-0319", run=held["id"])
+        if foreign and collect_changes(node):
+            dead = {key: value for key, value in held.items() if key not in LOCK_ONLY}
+            write_history(node, dead, f"taken over by {session['id']}")
         since = moment if held is None or foreign else held["since"]
         lock = {**session, "since": since, "lease": lease, "expires": moment + lease}
         write_json(node.state / "lock", lock)
@@ -312,10 +335,19 @@ def collect_changes(node: Node) -> dict[str, list[str]]:
     return found
 
 
-def append_history(node: Node, entry: dict[str, Any]) -> None:
-    """Append one entry to the node's history; the noted changes are in it, so forget them."""
-    append_line(node.state / "history.jsonl", entry)
-    (node.state / "changes.jsonl").unlink(missing_ok=True)
+def write_history(node: Node, session: dict[str, Any], reason: str) -> None:
+    """Append what a run changed and how it ended; a run without effect leaves no entry.
+
+    ``reason`` says why it failed, and is empty when it did not.
+    """
+    changes = collect_changes(node)
+    if changes or reason:
+        result = "failed" if reason else "applied"
+        outcome = {"result": result, "reason": reason, "changes": changes}
+        entry = {"when": clock(time.time()), **session, **outcome}
+        append_line(node.state / "history.jsonl", entry)
+        # The noted changes are in the entry.
+        (node.state / "changes.jsonl").unlink(missing_ok=True)
 
 
 def append_line(path: Path, value: dict[str, Any]) -> None:

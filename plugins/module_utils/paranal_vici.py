@@ -42,12 +42,15 @@ def _loaded(node: Node) -> dict[str, Any]:
     except ImportError:
         return {"absent": ABSENT}
     paths = Paths(node.real("/etc/swanctl"), node.state)
-    record = read_record(paths)
-    held = {name: one for name, one in record.held.items() if name not in record.superseded}
     try:
+        record = read_record(paths)
+        held = {name: one for name, one in record.held.items() if name not in record.superseded}
         with Charon() as charon:
             _, plan = survey(charon, list(held.values()), paths)
     except CharonError as error:
         return {"absent": str(error)}
+    except Exception as error:
+        # A broken package or record is what this run may be there to repair.
+        return {"absent": f"{type(error).__name__}: {error}"}
     texts = {name: hashlib.sha256(one["text"].encode()).hexdigest() for name, one in held.items()}
     return {"texts": texts, "clean": not plan.changes and not record.superseded}

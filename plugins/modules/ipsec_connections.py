@@ -18,8 +18,9 @@ description:
   - When the probe of M(node_state) says that exactly this is loaded, no module runs at all.
 options:
   published:
-    description: The directory with C(ca/CC-root.pem) of every peer. Default beside the agreement.
+    description: The directory with C(ca/CC-root.pem) of every peer.
     type: path
+    required: true
   wait_seconds:
     description: How long to wait for what this run began. A silent peer fails nothing.
     type: int
@@ -44,6 +45,7 @@ attributes:
 EXAMPLES = r"""
 - name: configure | Load the connections
   ipsec_connections:
+    published: "{{ ipsec_published }}"
     wait_seconds: "{{ ipsec_wait_seconds }}"
     after: ["{{ __ipsec_files_result }}"]
 """
@@ -62,7 +64,13 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
-from ..module_utils.paranal_node import Node, Refused, note_change, require_lock  # noqa: TID252
+from ..module_utils.paranal_node import (  # noqa: TID252
+    Node,
+    Refused,
+    note_change,
+    refusals,
+    require_lock,
+)
 from ..module_utils.paranal_vici import ABSENT  # noqa: TID252
 
 
@@ -80,12 +88,10 @@ def main() -> NoReturn:
         supports_check_mode=True,
     )
     node = Node(Path(module.params["root"]))
-    try:
+    with refusals(module.fail_json, "PAR-0325"):
         if not module.check_mode:
             require_lock(node, module.params["session"])
         result = work(node, module.params, check=module.check_mode)
-    except Refused as refused:
-        module.fail_json(**refused.as_result())
     if not module._diff:
         result.pop("diff")
     module.exit_json(**result)

@@ -75,8 +75,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.paranal_nft import FILE, Firewall, Ruleset  # noqa: TID252
 from ..module_utils.paranal_node import (  # noqa: TID252
     Node,
-    Refused,
     note_change,
+    refusals,
     require_lock,
     run_command,
 )
@@ -84,9 +84,13 @@ from ..module_utils.paranal_node import (  # noqa: TID252
 
 def apply(firewall: Firewall, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     """Compare, and load when different; raises ``Refused`` when nothing could be changed."""
-    text = params["text"]
+    text, before = params["text"], firewall.text()
+    if check and firewall.absent():
+        # A run installs it first; until then nothing says what the kernel would make of the text.
+        nothing: dict[str, list[str]] = {"missing": [], "unexpected": []}
+        told = differences(before, text, nothing)
+        return {"changed": True, "drift": nothing, "diff": told, "unconfirmed": False}
     declared, live = firewall.declared(text), firewall.live()
-    before = firewall.file.read_text(encoding="utf-8") if firewall.file.exists() else ""
     drift, reload = difference(live, declared), live != declared
     result = {
         "changed": reload or before != text,
@@ -142,7 +146,7 @@ def main() -> NoReturn:
         supports_check_mode=True,
     )
     node, params = Node(Path(module.params["root"])), module.params
-    try:
+    with refusals(module.fail_json, "PAR-0325"):
         if not module.check_mode:
             require_lock(node, params["session"])
         with TemporaryDirectory(prefix="paranal-nft-") as scratch:
@@ -155,8 +159,6 @@ def main() -> NoReturn:
                 result = apply(firewall, params, check=module.check_mode)
             if result["changed"] and not module.check_mode and not result.get("unconfirmed"):
                 note_change(node, "firewall", [FILE])
-    except Refused as refused:
-        module.fail_json(**refused.as_result())
     if not module._diff:
         result.pop("diff", None)
     module.exit_json(**result)

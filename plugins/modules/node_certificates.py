@@ -106,7 +106,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
-from ..module_utils.paranal_node import Node, Refused, require_lock  # noqa: TID252
+from ..module_utils.paranal_node import Node, refusals, require_lock  # noqa: TID252
 
 try:
     from ..module_utils.paranal_x509 import Installation, make_requests  # noqa: TID252
@@ -138,11 +138,9 @@ def main() -> NoReturn:
     if not HAS_CRYPTOGRAPHY:
         module.fail_json(msg="python3-cryptography is not installed.")
     node = Node(Path(module.params["root"]))
-    try:
+    with refusals(module.fail_json, "PAR-0325"):
         require_lock(node, module.params["session"])
         result = perform(node, module.params)
-    except Refused as refused:
-        module.fail_json(**refused.as_result())
     module.exit_json(**result)
 
 

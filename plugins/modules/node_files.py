@@ -192,7 +192,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
 from ..module_utils.paranal_files import Application  # noqa: TID252
-from ..module_utils.paranal_node import Node, Refused, require_lock  # noqa: TID252
+from ..module_utils.paranal_node import Node, refusals, require_lock  # noqa: TID252
 from ..module_utils.paranal_tree import decode_payload  # noqa: TID252
 
 
@@ -208,16 +208,11 @@ def main() -> NoReturn:
         supports_check_mode=True,
     )
     node = Node(Path(module.params["root"]))
-    try:
+    with refusals(module.fail_json, "PAR-0325"):
         if not module.check_mode:
             require_lock(node, module.params["session"])
         request = decode_payload(module.params["payload"])
         report = Application(node, module.params["owner"], request).apply(check=module.check_mode)
-    except Refused as refused:
-        module.fail_json(**refused.as_result())
-    except OSError as error:
-        broken = Refused("PAR-0325", path=error.filename or "", reason=error.strerror)
-        module.fail_json(**broken.as_result())
     result = {
         "changed": report.changed,
         "created": report.plan.created,

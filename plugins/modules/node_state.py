@@ -105,7 +105,6 @@ checks: {type: list, returned: close, description: "One {name, result: ok|failed
     for each check."}
 """
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -120,13 +119,12 @@ from ..module_utils.paranal_nft import probe_firewall  # noqa: TID252
 from ..module_utils.paranal_node import (  # noqa: TID252
     Node,
     Refused,
-    append_history,
-    clock,
-    collect_changes,
     read_json,
+    refusals,
     release_lock,
     run_command,
     take_lock,
+    write_history,
 )
 from ..module_utils.paranal_probe import (  # noqa: TID252
     probe_host,
@@ -185,8 +183,10 @@ def close_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, 
     results = run_checks(checks, run_command)
     failed = [item for item in results if item["result"] == "failed"]
     reason = "; ".join(f"{item['name']}: {item['reason']}" for item in failed)
-    write_history(node, params["session"], reason)
-    release_lock(node, params["session"]["id"])
+    try:
+        write_history(node, params["session"], reason)
+    finally:
+        release_lock(node, params["session"]["id"])
     if failed:
         fix = "; ".join(sorted({item["fix"] for item in failed if item["fix"]}))
         raise Refused("PAR-0317", reason=reason, fix=fix or "RB-007-aplicacion-rechazada")
@@ -197,18 +197,11 @@ def abort_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, 
     """Write the failed task to the history and give the node back, if this run still holds it."""
     held = None if check else read_json(node.state / "lock")
     if held is not None and held["id"] == params["session"]["id"]:
-        write_history(node, params["session"], params["reason"] or "failed")
-        release_lock(node, params["session"]["id"])
+        try:
+            write_history(node, params["session"], params["reason"] or "failed")
+        finally:
+            release_lock(node, params["session"]["id"])
     return {}
-
-
-def write_history(node: Node, session: dict[str, Any], reason: str) -> None:
-    """Append what this run changed and how it ended; a run without effect leaves no entry."""
-    changes = collect_changes(node)
-    if changes or reason:
-        result = "failed" if reason else "applied"
-        outcome = {"result": result, "reason": reason, "changes": changes}
-        append_history(node, {"when": clock(time.time()), **session, **outcome})
 
 
 def main() -> NoReturn:
@@ -227,11 +220,9 @@ def main() -> NoReturn:
         supports_check_mode=True,
     )
     phases = {"open": open_node, "close": close_node, "abort": abort_node}
-    node = Node(Path(module.params["root"]))
-    try:
-        result = phases[module.params["phase"]](node, module.params, check=module.check_mode)
-    except Refused as refused:
-        module.fail_json(**refused.as_result())
+    node, phase = Node(Path(module.params["root"])), module.params["phase"]
+    with refusals(module.fail_json, "PAR-0313" if phase == "open" else "PAR-0325"):
+        result = phases[phase](node, module.params, check=module.check_mode)
     module.exit_json(changed=False, **result)
 
 

@@ -72,7 +72,7 @@ def test_exactly_the_declared_sockets_listen(node: Host, view: dict[str, Any]) -
 @pytest.mark.req("D3")
 def test_the_kernel_takes_no_strange_route_and_forwards_nothing(node: Host) -> None:
     assert node.sysctl("net.ipv4.ip_forward") == 0
-    for scope in ("all", "default", "wan", "inner"):
+    for scope in ("all", "default", "wan", "inner", "mgmt"):
         prefix = f"net.ipv4.conf.{scope}"
         assert node.sysctl(f"{prefix}.rp_filter") == 1
         for key in ("accept_redirects", "send_redirects", "accept_source_route"):

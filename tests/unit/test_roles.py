@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = sorted(p for p in (REPOSITORY / "roles").iterdir() if p.is_dir())
 # The frame around a run: its tasks are open, close and abort.
 FRAME = "node"
+PACKAGES = yaml.safe_load((REPOSITORY / "roles/base/defaults/main.yml").read_text())[
+    "base_packages"
+]
 # Neither hides a failure or a change from the operator.
 BLANKET = {"ignore_errors", "failed_when", "ignore_unreachable"}
 
@@ -98,6 +103,83 @@ def test_a_role_with_several_files_lists_them_in_main(role: Path) -> None:
         if "ansible.builtin.import_tasks" in task
     }
     assert listed == {file.name for file in task_files(role)} - {"main.yml"}
+
+
+BARE: dict[str, Any] = {"packages": {"dpkg": "1.22"}, "tunnels": {"planes": ["userspace"]}}
+INSTALLED = {**BARE, "packages": dict.fromkeys([*BARE["packages"], *PACKAGES], "6.0.1-6")}
+NEEDS = {"firewall": {"'nftables'"}, "ipsec": {"charon-systemd", "strongswan-swanctl"}}
+
+
+def templar(name: str, **scope: object) -> Templar:
+    """Return Ansible's own judge, which knows the variables of role base and of role ``name``."""
+    loader = DataLoader()  # type: ignore[no-untyped-call]
+    variables: dict[str, Any] = {}
+    for role in ("base", name):
+        for part in ("defaults", "vars"):
+            file = str(REPOSITORY / "roles" / role / part / "main.yml")
+            variables |= loader.load_from_file(file, trusted_as_template=True)
+    return Templar(loader, {**variables, **scope})
+
+
+def refusals_of(
+    name: str, probe: dict[str, Any], *, profile: str = "classic", **results: object
+) -> str:
+    """Return, as text, what the role's preflight says of a probe."""
+    member = {"data_plane": "userspace", "inner_prefix": "10.51.0.0/16"}
+    view = {"member": member, "peers": [{"pair": {"crypto_profile": profile}}]}
+    judge = templar(name, node_view=view, node_probe=probe, **results)
+    if name == "ipsec":
+        said: list[str] = judge.template(trust_as_template("{{ __ipsec_refusals }}"))
+        return " ".join(said)
+    (task,) = load(REPOSITORY / "roles/firewall/tasks/preflight.yml")
+    conditions = [trust_as_template(one) for one in task["ansible.builtin.assert"]["that"]]
+    return " ".join(one for one in conditions if not judge.evaluate_conditional(one))
+
+
+@pytest.mark.parametrize("name", ["firewall", "ipsec"])
+def test_a_bare_machine_is_refused_only_when_base_did_not_install_what_it_lacks(name: str) -> None:
+    """The probe is older than what role base installs in the same run, or would in check mode."""
+    refused = refusals_of(name, BARE)
+    assert all(word in refused for word in NEEDS[name])
+    assert refusals_of(name, INSTALLED) == ""
+    nothing = {"changed": False, "skipped": True}
+    done = {"changed": True}
+    for run, preview in ((done, nothing), (nothing, done)):
+        said = refusals_of(name, BARE, base_install_result=run, base_install_preview_result=preview)
+        assert said == ""
+    assert refusals_of(name, BARE, base_install_result=nothing) == refused
+
+
+@pytest.mark.parametrize(
+    ("packages", "check", "runs"),
+    [
+        ([], False, ["ansible.builtin.apt"]),
+        ([], True, ["ansible.builtin.debug"]),
+        (["python3-apt"], True, ["ansible.builtin.apt"]),
+        (PACKAGES, True, []),
+        (PACKAGES, False, []),
+    ],
+)
+def test_check_mode_says_what_would_be_installed_where_apt_cannot_look(
+    packages: list[str], check: bool, runs: list[str]
+) -> None:
+    judge = templar(
+        "base", node_probe={"packages": dict.fromkeys(packages, "1")}, ansible_check_mode=check
+    )
+    found = []
+    for task in load(REPOSITORY / "roles/base/tasks/install.yml"):
+        if judge.evaluate_conditional(trust_as_template(task["when"])):
+            found += [key for key in task if key.startswith("ansible.builtin.")]
+    assert found == runs
+
+
+def test_the_hybrid_profile_is_refused_of_a_charon_that_is_too_old_and_not_of_an_unknown_one() -> (
+    None
+):
+    assert "6.0.2" in refusals_of("ipsec", INSTALLED, profile="hybrid")
+    done = {"changed": True}
+    assert refusals_of("ipsec", BARE, profile="hybrid", base_install_result=done) == ""
+    assert "preshared key" in refusals_of("ipsec", INSTALLED, profile="ppk")
 
 
 def test_plays_list_roles_and_nothing_else() -> None:

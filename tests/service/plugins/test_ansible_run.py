@@ -284,13 +284,20 @@ def test_the_history_has_the_runs_that_changed_something_and_no_other(
 # --- refusals that need a node -------------------------------------------------------------------
 
 
+def this_controller(house: House) -> str:
+    """Return how runs of this controller are named, up to the process: the round's own says it."""
+    lines = (house.root / "var/lib/paranal/node/history.jsonl").read_text().splitlines()
+    named: str = json.loads(lines[0])["id"]
+    return named.rsplit("-", 2)[0]
+
+
 @pytest.fixture(scope="module")
 def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
     """A wrong agreement, a node not opened, a node another holds, and one a died run holds."""
     lock = house.root / "var/lib/paranal/node/lock"
     wrong = house.folder / "wrong.yml"
     wrong.write_text(AGREEMENT.read_text().replace("10.57.0.0/16", "10.51.0.0/16"))
-    here = os.uname().nodename
+    here = this_controller(house)
 
     def holding(run: str, controller: str) -> Task:
         held = {"operator": "luis", "since": 0, "lease": 900, "expires": 4102444800}
@@ -311,7 +318,9 @@ def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
             holding("elsewhere-1-1", "elsewhere"),
             attempt("held"),
             attempt("taken", take_over="elsewhere-1-1"),
-            holding(f"{here}-1-0", here),
+            holding(f"{os.uname().nodename}-00000000-1-0", os.uname().nodename),
+            attempt("namesake"),
+            holding(f"{here}-1-0", os.uname().nodename),
             attempt("died"),
         ]
     )
@@ -344,6 +353,13 @@ def test_the_operator_takes_over_a_lock_by_naming_its_run(refused: dict[str, Any
 
 
 def test_the_lock_of_a_run_that_died_on_this_controller_is_taken_over_at_once(
+    house: House, refused: dict[str, Any]
+) -> None:
+    assert refused["died"]["taken_over"] == f"{this_controller(house)}-1-0"
+
+
+def test_the_lock_of_another_controller_of_the_same_name_is_not(
     refused: dict[str, Any],
 ) -> None:
-    assert refused["died"]["taken_over"] == f"{os.uname().nodename}-1-0"
+    assert refused["namesake"]["failed"]
+    assert "PAR-0301" in refused["namesake"]["msg"]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from plugins.filter.base import base_problems, base_sysctl
+from plugins.filter.base import KEY_TYPES, base_problems, base_sysctl, base_sysctl_due
 
+REPOSITORY = Path(__file__).parents[3]
 VIEW = {
     "member": {
         "code": "pe",
@@ -54,8 +57,26 @@ def test_a_machine_that_cannot_be_the_node_is_refused_with_its_reason(
     assert problems(change) == [code]
 
 
-def test_nobody_to_log_in_is_refused() -> None:
-    assert problems({}, keys=[]) == ["PAR-0324"]
+@pytest.mark.parametrize("keys", [[], [""], ["ssh-rsa AAAA ana"], ["# ssh-ed25519 AAAA ana"]])
+def test_nobody_to_log_in_is_refused(keys: list[str]) -> None:
+    assert problems({}, keys=keys) == ["PAR-0324"]
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-ssh-ed25519@openssh.com AAAA ana", 'from="192.0.2.0/28" ssh-ed25519 AAAA ana']
+)
+def test_one_who_can_log_in_is_enough(key: str) -> None:
+    assert problems({}, keys=["ssh-rsa AAAA luis", key]) == []
+
+
+def test_sshd_takes_the_keys_that_the_preflight_takes() -> None:
+    template = REPOSITORY / "roles/base/templates/etc/ssh/sshd_config.d/10-paranal.conf.j2"
+    (line,) = (
+        line
+        for line in template.read_text(encoding="utf-8").splitlines()
+        if line.startswith("PubkeyAcceptedAlgorithms ")
+    )
+    assert tuple(line.split()[1].split(",")) == KEY_TYPES
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -67,6 +88,22 @@ def test_every_problem_is_named_at_once() -> None:
 def test_a_container_gets_no_setting_that_would_reach_its_host() -> None:
     assert all(key.startswith("net.") for key in base_sysctl(["wan"], False, True))
     assert "kernel.core_pattern" in base_sysctl(["wan"], False, False)
+
+
+def test_a_setting_is_due_only_when_the_kernel_has_it_and_has_another_value() -> None:
+    declared = base_sysctl(["wan"], False, True)
+    assert not base_sysctl_due(declared, declared)
+    assert not base_sysctl_due({}, declared)
+    # A kernel without IPv6 has none of its settings, and never will.
+    without = {key: value for key, value in declared.items() if "ipv6" not in key}
+    assert not base_sysctl_due(without, declared)
+    assert base_sysctl_due({**without, "net.ipv4.ip_forward": "1"}, declared)
+
+
+def test_each_interface_of_a_node_is_guarded_and_must_exist() -> None:
+    """SYS-001 and SYS-002 ask for every interface: what sshd stands on is one of them."""
+    defaults = yaml.safe_load((REPOSITORY / "roles/base/defaults/main.yml").read_text())
+    assert defaults["base_interfaces"] == ["wan", "inner", "mgmt"]
 
 
 def test_each_interface_is_guarded_and_routing_is_off_unless_declared() -> None:

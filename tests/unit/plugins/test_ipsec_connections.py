@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.plugins.action import ActionBase
 
 from paranal.agreement import load, member_view
 from paranal.agreement.connections import connections
 from paranal.messages import Refusal
-from plugins.action.ipsec_connections import anchor, holds, text
+from plugins.action.ipsec_connections import ActionModule, anchor, holds, text
 from plugins.module_utils.paranal_node import Node, Refused
 from plugins.module_utils.paranal_vici import data_planes, probe_tunnels
 from plugins.modules.ipsec_connections import untouched
@@ -59,6 +61,24 @@ def test_a_node_without_charon_would_get_everything(declared: list[dict[str, Any
     assert all(entry["text"] in planned["diff"]["after"] for entry in declared)
 
 
+def test_a_refusal_of_the_node_reaches_the_operator_in_words_and_without_a_trace(
+    monkeypatch: pytest.MonkeyPatch, declared: list[dict[str, Any]]
+) -> None:
+    refusal = {"code": "PAR-0704", "params": {"reason": "no socket"}}
+    action: Any = object.__new__(ActionModule)
+    action._task = SimpleNamespace(args={})
+    action._declared = lambda _: declared
+    action._execute_module = lambda *_, **__: {
+        "failed": True,
+        "msg": "PAR-0704 {}",
+        "exception": "PAR-0704 {}",
+        "refusal": refusal,
+    }
+    monkeypatch.setattr(ActionBase, "run", lambda *_, **__: {})
+    answer = action.run(task_vars={"node_session": {"view": {}}})
+    assert answer == {"failed": True, "msg": str(Refusal("PAR-0704", reason="no socket"))}
+
+
 @pytest.mark.parametrize("content", [None, b"no certificate"])
 def test_a_missing_or_broken_root_is_refused_with_its_place(
     tmp_path: Path, content: bytes | None
@@ -89,6 +109,23 @@ def test_the_probe_of_a_node_without_charon_fails_nothing(tmp_path: Path) -> Non
     found = probe_tunnels(Node(tmp_path))
     assert found["planes"] == []
     assert "charon" in found["absent"]
+
+
+def test_a_probe_that_breaks_still_says_which_data_planes_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The preflight would else refuse the node for a plane it has, and nobody could repair it."""
+
+    def breaks(*_: object) -> None:
+        raise AttributeError("module 'vici' has no attribute 'Session'")
+
+    (tmp_path / "dev/net").mkdir(parents=True)
+    (tmp_path / "dev/net/tun").touch()
+    monkeypatch.setattr("paranal.tunnels.record.read_record", breaks)
+    found = probe_tunnels(Node(tmp_path))
+    assert found["planes"] == ["userspace"]
+    assert "no attribute 'Session'" in found["absent"]
+    assert not holds({"tunnels": found}, [])
 
 
 def test_the_modules_refusals_are_in_the_catalogue() -> None:

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from paranal.messages import Refusal
+from plugins.action.nft_ruleset import ActionModule
 from plugins.action.nft_ruleset import holds as proven
 from plugins.module_utils.paranal_nft import (
     FILE,
+    ROLLBACK_UNIT,
     Firewall,
     canonical,
     digest,
@@ -151,7 +154,7 @@ def test_a_confirmed_load_is_the_next_boots_and_disarms(node: Node, tmp_path: Pa
     apply(ours, params(), check=False)
     ours.confirm(RULES)
     assert node.real(FILE).read_text() == RULES
-    assert run.calls[-1] == "systemctl stop paranal-firewall-rollback.timer"
+    assert run.calls[-1] == f"systemctl stop {ROLLBACK_UNIT}.timer {ROLLBACK_UNIT}.service"
     assert read_json(ours.record) == {"text": digest(RULES), "live": canonical(GOOD).digest}
     again = apply(ours, params(), check=False)
     assert not again["changed"]
@@ -166,6 +169,45 @@ def test_rules_that_went_back_cannot_be_confirmed(node: Node, tmp_path: Path) ->
     with pytest.raises(Refused, match="PAR-0713"):
         ours.confirm(RULES)
     assert not node.real(FILE).exists()
+
+
+def test_a_timer_faster_than_its_end_is_noticed(node: Node, tmp_path: Path) -> None:
+    """The node goes back between the look and the end of the timer: nothing is confirmed."""
+    run = FakeNode(None, GOOD)
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+
+    def faster(argv: Sequence[str], seconds: float) -> Outcome:
+        if argv[:2] == ["systemctl", "stop"]:
+            run.live = listing(table())
+        return run(argv, seconds)
+
+    with pytest.raises(Refused, match="PAR-0713"):
+        Firewall(node, faster, tmp_path).confirm(RULES)
+    assert read_json(ours.record) is None
+
+
+def test_a_rule_file_that_is_no_text_any_more_is_put_right(node: Node, tmp_path: Path) -> None:
+    node.real(FILE).parent.mkdir(parents=True)
+    node.real(FILE).write_bytes(b"table \xff")
+    run = FakeNode(GOOD, GOOD)
+    ours = firewall(node, run, tmp_path)
+    assert probe_firewall(node, run) == {"text": ""}
+    assert apply(ours, params(), check=True)["changed"]
+    apply(ours, params(), check=False)
+    assert node.real(FILE).read_text() == RULES
+
+
+def test_check_mode_tells_all_of_a_node_that_has_no_nft_yet(node: Node, tmp_path: Path) -> None:
+    def bare(argv: Sequence[str], seconds: float) -> Outcome:
+        return Outcome(127, "", f"{argv[0]}: program not found")
+
+    ours = Firewall(node, bare, tmp_path)
+    result = apply(ours, params(), check=True)
+    assert (result["changed"], result["unconfirmed"]) == (True, False)
+    assert [(one["before"], one["after"]) for one in result["diff"]] == [("", RULES)]
+    with pytest.raises(Refused, match=r"PAR-0711.*program not found"):
+        apply(ours, params(), check=False)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +245,20 @@ def test_the_probe_believes_only_what_it_can_prove(node: Node, tmp_path: Path) -
     run.live = GOOD
     node.real(FILE).write_text(RULES + "# edited\n")
     assert probe_firewall(node, run) == {"text": ""}
+
+
+def test_a_refusal_of_the_node_reaches_the_operator_in_words_and_without_a_trace() -> None:
+    params = {"where": FILE, "reason": "line 7"}
+    refusal = {"code": "PAR-0711", "params": params}
+    action: Any = object.__new__(ActionModule)
+    action._execute_module = lambda *_, **__: {
+        "failed": True,
+        "msg": "PAR-0711 {}",
+        "exception": "PAR-0711 {}",
+        "refusal": refusal,
+    }
+    answer = action._module({}, {})
+    assert answer == {"failed": True, "msg": str(Refusal("PAR-0711", **params))}
 
 
 @pytest.mark.parametrize(

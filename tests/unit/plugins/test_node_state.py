@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -22,6 +22,7 @@ from plugins.module_utils.paranal_node import (
     note_change,
     read_json,
     read_lines,
+    refusals,
     release_lock,
     require_lock,
     run_command,
@@ -121,6 +122,27 @@ def test_of_many_runs_at_once_exactly_one_gets_the_node(tmp_path: Path) -> None:
     words = [sys.executable, "-c", program, root, str(tmp_path)]
     runs = [subprocess.Popen([*words, str(number)]) for number in range(6)]  # noqa: S603
     assert sorted(run.wait() for run in runs) == [0, 1, 1, 1, 1, 1]
+
+
+def test_what_a_dead_run_changed_stands_in_the_history_under_its_own_name(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    note_change(node, "base", ["created /etc/x"])
+    take_lock(node, LUIS, LEASE, take_over=ANA["id"])
+    note_change(node, "ipsec", ["loaded pe-co"])
+    close_node(node, params(LUIS), check=False)
+    entries = list(read_lines(node.state / "history.jsonl"))
+    assert [(one["operator"], one["result"], one["changes"]) for one in entries] == [
+        ("ana", "failed", {"base": ["created /etc/x"]}),
+        ("luis", "applied", {"ipsec": ["loaded pe-co"]}),
+    ]
+    assert LUIS["id"] in entries[0]["reason"]
+    assert "lease" not in entries[0]
+
+
+def test_a_dead_run_that_changed_nothing_leaves_no_entry(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    take_lock(node, LUIS, LEASE, take_over=ANA["id"])
+    assert list(read_lines(node.state / "history.jsonl")) == []
 
 
 def test_a_module_that_outlived_its_controller_is_waited_for(node: Node) -> None:
@@ -228,6 +250,50 @@ def test_an_aborted_run_leaves_the_lock_of_another(node: Node) -> None:
     assert list(read_lines(node.state / "history.jsonl")) == []
 
 
+def full(path: str) -> OSError:
+    return OSError(28, "No space left on device", path)
+
+
+@pytest.mark.parametrize("end", [close_node, abort_node])
+def test_a_node_too_full_for_its_history_is_given_back_all_the_same(
+    node: Node, end: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(path: Path, value: dict[str, Any]) -> None:
+        raise full(str(path))
+
+    take_lock(node, ANA, LEASE)
+    note_change(node, "base", ["created /etc/x"])
+    monkeypatch.setattr("plugins.module_utils.paranal_node.append_line", no_room)
+    with pytest.raises(OSError, match="No space"):
+        end(node, params(ANA, reason="task: why"), check=False)
+    assert read_json(node.state / "lock") is None
+
+
+def test_a_node_that_cannot_be_written_is_a_refusal_and_no_traceback() -> None:
+    said: list[dict[str, Any]] = []
+
+    def fail(**result: Any) -> NoReturn:  # noqa: ANN401 - a module's result
+        said.append(result)
+        raise SystemExit(1)
+
+    for error, code, reason in (
+        (full("/var/lib/x"), "PAR-0313", "No space left on device"),
+        (OSError("odd"), "PAR-0313", "odd"),
+        (Refused("PAR-0302", holder="nobody"), "PAR-0302", None),
+    ):
+        with pytest.raises(SystemExit), refusals(fail, "PAR-0313"):
+            raise error
+        refusal = said[-1]["refusal"]
+        assert (refusal["code"], refusal["params"].get("reason")) == (code, reason)
+
+
+def test_every_module_answers_with_a_refusal() -> None:
+    modules = sorted(Path(module.__file__).parent.glob("*.py"))
+    assert len(modules) == 5
+    for each in modules:
+        assert "with refusals(module.fail_json, " in each.read_text(encoding="utf-8"), each.name
+
+
 # --- checks -------------------------------------------------------------------------------------
 
 
@@ -300,13 +366,34 @@ def test_settings_are_the_live_values_of_what_our_file_declares(node: Node) -> N
 # --- who runs -----------------------------------------------------------------------------------
 
 
-def test_a_run_is_alive_while_its_process_is_and_dead_afterwards() -> None:
-    mine = f"host-with-dashes-{os.getpid()}-{action.started(os.getpid())}"
-    assert action.alive(mine)
-    assert not action.alive(f"host-{os.getpid()}-1")
+def test_a_run_is_dead_when_its_process_is_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("platform.node", lambda: "host-with-dashes")
+    place = f"host-with-dashes-{action.here()}"
+    assert not action.died_here(f"{place}-{os.getpid()}-{action.started(os.getpid())}")
+    assert action.died_here(f"{place}-{os.getpid()}-1")
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    assert not action.alive(f"host-{child.pid}-1")
+    assert action.died_here(f"{place}-{child.pid}-1")
+
+
+def test_nobody_judges_the_run_of_another_controller_by_its_own_processes() -> None:
+    name, mine = os.uname().nodename, action.here()
+    assert not action.died_here(f"elsewhere-{mine}-1-0")
+    # Of the same name, as many machines are, and in another boot or container.
+    assert not action.died_here(f"{name}-00000000-1-0")
+    assert action.died_here(f"{name}-{mine}-1-0")
+
+
+def test_the_name_of_a_run_is_the_same_in_every_task_of_it() -> None:
+    assert action.this_run()["id"] == action.this_run()["id"]
+    assert not action.died_here(action.this_run()["id"])
+
+
+def test_a_tree_without_git_has_no_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert action.revision() == {"commit": "", "dirty": False}
 
 
 def test_the_commit_is_the_repository_s() -> None:
