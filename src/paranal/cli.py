@@ -46,18 +46,33 @@ def main(argv: list[str] | None = None) -> int:
         status: int = _module(args.command).run(args)
         sys.stdout.flush()
     except Refusal as refusal:
-        if getattr(args, "json", None) is True:
-            sys.stdout.write(json.dumps({"refusal": refusal.as_dict()}, ensure_ascii=False) + "\n")
-        sys.stderr.write(f"{refusal}\n")
-        return EXIT_REFUSED
+        return _refused(args, refusal)
     except KeyboardInterrupt:
         sys.stderr.write("paranal: interrumpido | interrupted\n")
         return 130
     except BrokenPipeError:
-        # What is still in the buffer must not fail once more when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 141
+    except OSError as error:
+        # A full or read-only disk can stop any word at any file, also at the one it prints to.
+        where = error.filename or args.command
+        status = _refused(args, Refusal("PAR-0002", where=where, reason=error.strerror or error))
+        if error.filename is None:
+            _give_up_output()
+        return status
     return status
+
+
+def _give_up_output() -> None:
+    """Let what is still in the buffer go, so that it does not fail once more when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(args: argparse.Namespace, refusal: Refusal) -> int:
+    if getattr(args, "json", None) is True:
+        sys.stdout.write(json.dumps({"refusal": refusal.as_dict()}, ensure_ascii=False) + "\n")
+    sys.stderr.write(f"{refusal}\n")
+    return EXIT_REFUSED
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -71,15 +71,38 @@ def test_an_interruption_is_said_and_has_its_own_status(
     assert "interrumpido" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_gone_is_no_traceback() -> None:
+def test_a_file_that_cannot_be_read_is_a_refusal_and_no_traceback(
+    word: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreadable(args: argparse.Namespace) -> int:
+        return os.open("/dev/full/nothing", os.O_RDONLY)
+
+    vars(word).update(run=unreadable)
+    assert cli.main(["try"]) == cli.EXIT_REFUSED
+    said = capsys.readouterr().err
+    assert said.startswith("PAR-0002: /dev/full/nothing: ")
+    assert said.count("\n") == 1
+
+
+def _view(output: int) -> tuple[int, str]:
     command = [sys.executable, "-m", "paranal", "agreement", "view", "--member", "pe"]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, stdout=output, stderr=subprocess.PIPE, check=False, cwd=ROOT, text=True
+    )
+    os.close(output)
+    return done.returncode, done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(  # noqa: S603 - our own command
-        command, stdout=writer, stderr=subprocess.PIPE, check=False, cwd=ROOT
-    )
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert _view(writer) == (141, "")
+
+
+def test_output_that_cannot_be_written_is_told_once() -> None:
+    status, said = _view(os.open("/dev/full", os.O_WRONLY))
+    assert (status, said.count("\n")) == (cli.EXIT_REFUSED, 1)
+    assert said.startswith("PAR-0002: agreement: ")
 
 
 @pytest.mark.parametrize("argv", [[], ["nothing"], ["try", "--unknown"]])
