@@ -64,6 +64,8 @@ def test_seven_fields_find_by_identity_without_the_document(mesh: Mesh) -> None:
     assert mesh.ask("--to", "co", *_seven(**other))[0] == 10
     other |= {"surnames": "PENA-RESTREPO", "given_names": "andres felipe"}
     assert mesh.ask("--to", "co", *_seven(**other))[0] == 10
+    assert mesh.ask("--to", "co", *_seven(**other, sex="X"))[0] == 10
+    assert mesh.ask("--to", "co", *_seven(**other, sex="F"))[0] == 0
     other |= {"date_of_birth": "1984-07-20"}
     assert mesh.ask("--to", "co", *_seven(**other))[0] == 0
 

@@ -23,20 +23,30 @@ ANSWERS: dict[Code, Literal["OK", "RQ", "ANT"]] = {0: "OK", 1: "RQ", 2: "ANT"}
 _STRENGTH = ("RQ", "ANT")
 
 
+_SAME_SEX = {"F": "FX", "M": "MX", "X": "XFM"}
+"""Sex -> those that do not contradict it; X is unspecified (ICAO Doc 9303-4), so it fits either."""
+
+
 class Keys(NamedTuple):
-    """What a person can be found by; None where the fields do not suffice."""
+    """What a person can be found by; None and empty where the fields do not suffice.
+
+    A record stands under ``document`` and ``identity``; a question looks for ``document`` and for
+    every one of ``identities``.
+    """
 
     document: str | None
     identity: str | None
+    identities: tuple[str, ...] = ()
 
 
 def keys(person: Person) -> Keys:
     """Return the two keys of a checked person.
 
     The identity key wants all of it, names, full date of birth, sex and nationality: anything less
-    would hit homonyms (requirement R4).
+    would hit homonyms (requirement R4). An unspecified sex is no reason to miss a record.
     """
-    return Keys(_document_key(person), _identity_key(person))
+    identities = _identity_keys(person)
+    return Keys(_document_key(person), identities[0] if identities else None, identities)
 
 
 def _document_key(person: Person) -> str | None:
@@ -47,18 +57,21 @@ def _document_key(person: Person) -> str | None:
     return "|".join((person.document_issuer, kind, number))
 
 
-def _identity_key(person: Person) -> str | None:
+def _identity_keys(person: Person) -> tuple[str, ...]:
+    """Return the person's own key, then those of the sexes that do not contradict theirs."""
     born = person.date_of_birth
     if born is None or "-00" in born or person.nationality == codes.UNSPECIFIED:
-        return None
+        return ()
     surnames, given = normalise.name(person.surnames), normalise.name(person.given_names)
-    return "|".join((surnames, given, born, person.sex, person.nationality))
+    return tuple(
+        "|".join((surnames, given, born, sex, person.nationality)) for sex in _SAME_SEX[person.sex]
+    )
 
 
 def searchable(person: Person) -> Keys:
     """Return the keys, or refuse (PAR-0508) a person whom nothing could find."""
     found = keys(person)
-    if found == (None, None):
+    if found.document is None and found.identity is None:
         raise Refusal("PAR-0508")
     return found
 

@@ -93,7 +93,7 @@ class Store:
         Raises one of ``UNAVAILABLE``.
         """
         async with self._acquire() as connection:
-            rows = await connection.fetch(_FIND, keys.document, keys.identity)
+            rows = await connection.fetch(_FIND, keys.document, keys.identities)
         hits = [row["kind"] for row in rows if row["kind"] is not None]
         return hits, {row["source"] for row in rows if row["kind"] is None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, combinations
+from typing import Literal
 
 import pytest
 
@@ -18,10 +19,11 @@ def _person(
     date_of_birth: str | None = "1985-03-14",
     nationality: str = "PER",
     document: tuple[str, str, str] | None = ("P", "AB1234567", "PER"),
+    sex: Literal["F", "M", "X"] = "M",
 ) -> Person:
     kind, number, issuer = document or (None, None, None)
     return Person(
-        surnames, given_names, date_of_birth, "M", nationality, kind, number, issuer
+        surnames, given_names, date_of_birth, sex, nationality, kind, number, issuer
     )  # fmt: skip
 
 
@@ -65,7 +67,17 @@ def test_spellings_of_one_identity_have_one_key() -> None:
     ],
 )
 def test_a_homonym_does_not_hit(other: Person) -> None:
-    assert match.keys(_person()).identity != match.keys(other).identity
+    assert match.keys(_person()).identity not in match.keys(other).identities
+
+
+@pytest.mark.req("R4", "B6")
+@pytest.mark.parametrize("asked", ["F", "M", "X"])
+@pytest.mark.parametrize("recorded", ["F", "M", "X"])
+def test_an_unspecified_sex_contradicts_none(
+    asked: Literal["F", "M", "X"], recorded: Literal["F", "M", "X"]
+) -> None:
+    hit = match.keys(_person(sex=recorded)).identity in match.keys(_person(sex=asked)).identities
+    assert hit == (asked == recorded or "X" in (asked, recorded))
 
 
 def test_an_incomplete_identity_has_no_key() -> None:

@@ -48,18 +48,18 @@ CREATE VIEW source.answerable WITH (security_barrier) AS
      WHERE offence_class IS NOT NULL;
 
 -- The alliance service can look one person up; it can list nobody. A row without a kind names a source that holds data.
-CREATE FUNCTION source.find(document text, identity text) RETURNS TABLE (source text, kind text)
+CREATE FUNCTION source.find(document text, identities text[]) RETURNS TABLE (source text, kind text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
     SELECT load.source, NULL FROM source.load
     UNION ALL
     SELECT hit.source, hit.kind FROM source.answerable AS hit WHERE hit.document_key = document
     UNION ALL
-    SELECT hit.source, hit.kind FROM source.answerable AS hit WHERE hit.identity_key = identity
+    SELECT hit.source, hit.kind FROM source.answerable AS hit WHERE hit.identity_key = ANY (identities)
 $$;
-REVOKE ALL ON FUNCTION source.find(text, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION source.find(text, text[]) FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA source TO "paranal-alliance", "paranal-source";
-GRANT EXECUTE ON FUNCTION source.find(text, text) TO "paranal-alliance";
+GRANT EXECUTE ON FUNCTION source.find(text, text[]) TO "paranal-alliance";
 GRANT SELECT, INSERT, UPDATE ON source.load TO "paranal-source";
 GRANT SELECT (source), INSERT, DELETE ON source.record TO "paranal-source";
 RESET ROLE;
