@@ -28,7 +28,10 @@ def files() -> Iterator[str]:
         folders[:] = [name for name in folders if str(Path(folder, name)) not in PASSED_OVER]
         for name in [".", *names]:
             path = Path(folder, name)
-            seen = path.lstat()
+            try:
+                seen = path.lstat()
+            except FileNotFoundError:  # gone since the folder was listed
+                continue
             yield f"{path} {seen.st_mode:o} {seen.st_uid}:{seen.st_gid} {seen.st_ctime_ns}"
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
     "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),
     "bench": ("paranal.lab.bench", "measure the lab, each figure beside its mark"),
-    "demo": ("paranal.lab.demo", "bring up the mesh and ask three questions"),
+    "demo": ("paranal.lab.demo", "bring up the mesh and ask four questions"),
 }
 """Word -> (module with ``configure(parser)`` and ``run(args) -> int``, one-line help)."""
 

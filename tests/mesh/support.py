@@ -19,7 +19,7 @@ import paramiko
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
-from paranal.lab.capture import words
+from paranal.lab.capture import ANNOUNCED, words
 from paranal.lab.installer import ACCOUNT
 from paranal.lab.lab import Lab
 from paranal.lab.names import WAN, border
@@ -229,8 +229,7 @@ class Capture:
         self._planted: set[str] = set()
         self.seen: list[str] = []
         tcpdump, *options = words(WAN, None, None, binary=False, expression=expression.split())
-        # Its process id first: ending `docker exec` would not end what runs inside.
-        shell = ("sh", "-c", 'echo $$ >&2; exec "$@"', "sh", tcpdump, "--immediate-mode", *options)
+        shell = (*ANNOUNCED, tcpdump, "--immediate-mode", *options)
         self._process = subprocess.Popen(  # noqa: S603 - a list of words
             lab.command(WAN, shell),
             stdin=subprocess.DEVNULL,

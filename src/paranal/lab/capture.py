@@ -14,8 +14,8 @@ from paranal.lab.lab import Lab
 
 _TIMED_OUT = 124
 _GRACE_SECONDS = "2"
-_ANNOUNCED = 'echo $$ >&2; exec "$@"'
-"""Says the process's id first: ending ``docker exec`` would not end what runs inside."""
+ANNOUNCED = ("sh", "-c", 'echo $$ >&2; exec "$@"', "sh")
+"""Before a command: say its process id first; ending ``docker exec`` would not end what runs."""
 
 
 def words(
@@ -52,7 +52,7 @@ def capture(
     for kind in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(kind, signal.default_int_handler)
     wanted = words(part, interface, seconds, binary=file is not None, expression=expression)
-    command = lab.command(part, ["sh", "-c", _ANNOUNCED, "sh", *wanted])
+    command = lab.command(part, [*ANNOUNCED, *wanted])
     with (
         nullcontext() if file is None else file.open("wb") as output,
         subprocess.Popen(  # noqa: S603 - a list of words, no shell

@@ -1,8 +1,7 @@
 """Ansible's lasting SSH connections to a lab's nodes: they must not outlive the node they reach.
 
 A node that comes back under the same name would otherwise be spoken to through the old node's
-dead connection. ``playbook.environment`` and Molecule's scenario put their control sockets into a
-folder of the lab's own, with ``ANSIBLE_SSH_CONTROL_PATH_DIR``.
+dead connection. The lab's inventory puts their control sockets into a folder of the lab's own.
 """
 
 from __future__ import annotations

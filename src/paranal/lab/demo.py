@@ -24,7 +24,7 @@ from rich.table import Table
 from paranal.agreement import is_open, member_view
 from paranal.lab import equip, lowering, names, people, raising
 from paranal.lab.cli import new_file
-from paranal.lab.lab import Lab
+from paranal.lab.lab import Lab, failed
 from paranal.lab.playbook import Played, play
 from paranal.lab.progress import step
 from paranal.messages import Refusal
@@ -151,8 +151,7 @@ def ask(lab: Lab, question: Question) -> dict[str, Any]:
     done = lab.exec(names.border(ASKER), *words, check=False)
     seconds = round(time.monotonic() - started, 2)
     if done.returncode not in _EXIT_ANSWERED:
-        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["?"])[-1]
-        raise Refusal("PAR-0222", part=names.border(ASKER), command="paranal query", reason=reason)
+        raise failed(names.border(ASKER), words, done)
     answer: dict[str, Any] = json.loads(done.stdout)
     said = {country: line["answer"] for country, line in answer["answers"].items()}
     return {

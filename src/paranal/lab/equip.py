@@ -16,8 +16,7 @@ from typing import Any
 
 from paranal import package
 from paranal.lab import names, people
-from paranal.lab.lab import Lab
-from paranal.messages import Refusal
+from paranal.lab.lab import Lab, failed
 
 POST = "post-1"
 SOURCE = "national"
@@ -57,9 +56,8 @@ def load_sources(lab: Lab) -> list[str]:
         )
         words = ["runuser", "--user", "paranal-source", "--", "paranal", "source", "import", "-"]
         options = ["--format", "jsonl", "--source", SOURCE, "--replace", "--json"]
-        result: dict[str, Any] = json.loads(
-            _ran(lab, member, *words, *options, given=lines.encode())
-        )
+        done = lab.exec(member, *words, *options, given=lines.encode())
+        result: dict[str, Any] = json.loads(done.stdout)
         return member if result["changed"] else None
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -79,8 +77,7 @@ def _enrol(lab: Lab, member: str) -> dict[str, Any]:
     words += ["--via", shlex.join(via)]
     done = subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - our own command
     if done.returncode:
-        part = names.border(member)
-        raise Refusal("PAR-0222", part=part, command="paranal pki post", reason=_last(done.stderr))
+        raise failed(names.border(member), words[2:], done)
     enrolled: dict[str, Any] = json.loads(done.stdout)
     return enrolled
 
@@ -91,20 +88,6 @@ def _install(lab: Lab, part: str, deb: Path) -> bool:
     held = lab.exec(part, "dpkg-query", "--show", "--showformat=${Version}", "paranal", check=False)
     if held.returncode == 0 and held.stdout.decode() == wanted:
         return False
-    _ran(lab, part, "dd", f"of={_PACKAGE}", "status=none", given=deb.read_bytes())
-    _ran(lab, part, "dpkg", "--install", _PACKAGE)
+    lab.exec(part, "dd", f"of={_PACKAGE}", "status=none", given=deb.read_bytes())
+    lab.exec(part, "dpkg", "--install", _PACKAGE)
     return True
-
-
-def _ran(lab: Lab, part: str, *words: str, given: bytes = b"") -> bytes:
-    """Run ``words`` inside a part and return its output. Raises ``Refusal`` PAR-0222."""
-    try:
-        return lab.exec(part, *words, given=given).stdout
-    except subprocess.CalledProcessError as error:
-        reason = _last(error.stderr)
-        raise Refusal("PAR-0222", part=part, command=" ".join(words[:3]), reason=reason) from None
-
-
-def _last(output: bytes) -> str:
-    """Return the last line that a failed command said."""
-    return output.decode(errors="replace").strip().rpartition("\n")[2] or "?"

@@ -7,6 +7,7 @@ those come with a node.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -91,11 +92,15 @@ def ensure(docker: Docker, recipe: Recipe, scratch: Path) -> None:
 
 
 def drop_outdated(docker: Docker) -> None:
-    """Remove the node images that no recipe makes any more and no container uses."""
+    """Remove the node images that no recipe makes any more and no container uses.
+
+    While an image is being built none is removed: it would lose what it has so far.
+    """
     current = {recipe.tag for recipe in RECIPES.values()}
-    listed = docker.call("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
-    for tag in sorted(set(listed) - current):
-        docker.attempt("rmi", tag)  # refused by the engine while a container uses it: keep it then
+    with contextlib.suppress(lock.Held), lock.hold("image", 0):
+        listed = docker.call("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
+        for tag in sorted(set(listed) - current):
+            docker.attempt("rmi", tag)  # the engine refuses while a container uses it: keep it then
 
 
 def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:

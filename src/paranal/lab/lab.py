@@ -103,18 +103,19 @@ class Lab:
         return self.engine().command("exec", *streams, self.container(part), *words)
 
     def exec(
-        self, part: str, *words: str, given: bytes | None = None, check: bool = True
+        self, part: str, *words: str, given: bytes = b"", check: bool = True
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``words`` inside a part and return how it went.
 
-        Raises ``subprocess.CalledProcessError`` on a failure, unless ``check`` is false.
+        Raises ``Refusal`` PAR-0222 with the last line it said on a failure, unless ``check`` is
+        false.
         """
-        return subprocess.run(  # noqa: S603 - a list of words, no shell
-            self.command(part, words),
-            input=b"" if given is None else given,
-            capture_output=True,
-            check=check,
+        done = subprocess.run(  # noqa: S603 - a list of words, no shell
+            self.command(part, words), input=given, capture_output=True, check=False
         )
+        if check and done.returncode:
+            raise failed(part, words, done)
+        return done
 
     def ssh_command(self, member: str, *words: str) -> list[str]:
         """Return the ``ssh`` argument list to a node, with the lab's key and pinned host key."""
@@ -139,3 +140,10 @@ class Lab:
             f"{ACCOUNT}@{members[member]['ssh_host']}",
             *words,
         ]
+
+
+def failed(part: str, words: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> Refusal:
+    """Return the refusal (PAR-0222) of a command that failed inside a part."""
+    said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    reason = said or f"exit status {done.returncode}"
+    return Refusal("PAR-0222", part=part, command=" ".join(words[:3]), reason=reason)

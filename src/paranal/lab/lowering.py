@@ -84,7 +84,8 @@ def listing() -> list[Listed]:
 def collect_garbage(older_than: timedelta, only: Collection[str] = ()) -> list[str]:
     """Take down every abandoned lab, drop images no recipe makes, and return the labs' names.
 
-    With ``only``, no other lab than the named ones is looked at.
+    With ``only``, no other lab than the named ones is looked at. Raises the first ``Refusal`` of a
+    lab that could not be taken down, after all others are.
     """
     preflight.check_root()
     docker = engine.reach()
@@ -93,11 +94,17 @@ def collect_garbage(older_than: timedelta, only: Collection[str] = ()) -> list[s
     now = datetime.now(UTC)
     seen = [lab for lab in listing() if not only or lab.name in only]
     gone = [lab for lab in seen if lab.abandoned(older_than, now)]
+    refused = []
     for lab in gone:
-        down(Lab(lab.name, Path(lab.home)))
+        try:
+            down(Lab(lab.name, Path(lab.home)))
+        except Refusal as refusal:
+            refused.append(refusal)
     if engine.find():
         image.drop_outdated(docker)
         engine.stop_ours(docker)
+    if refused:
+        raise refused[0]
     return [lab.name for lab in gone]
 
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from paranal.lab import connections
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.messages import Refusal
@@ -55,11 +54,7 @@ def command(playbook: str, options: Sequence[str] = ()) -> list[str]:
 
 def environment(lab: Lab) -> dict[str, str]:
     """Return the environment in which Ansible finds this lab and the repository's settings."""
-    settings = {
-        "PARANAL_LAB": lab.name,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(connections.folder(lab.name)),
-    }
+    settings = {"PARANAL_LAB": lab.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     return {**os.environ, **settings}
 
 

@@ -13,16 +13,20 @@ IPV6 = Path("/proc/net/if_inet6")
 NEEDED_BYTES = 3 * 1024**3
 
 
-def check(state: Path) -> None:
-    """Raise the first ``Refusal`` (PAR-0202, PAR-0204 to PAR-0206) that holds on this machine.
-
-    ``state`` is the folder, existing or not, on whose file system the images lie.
-    """
+def check() -> None:
+    """Raise the first ``Refusal`` (PAR-0202, PAR-0204, PAR-0206) that holds on this machine."""
     check_root()
     if not TUN.is_char_device():
         raise Refusal("PAR-0204", path=TUN)
     if not IPV6.exists():
         raise Refusal("PAR-0206", path=IPV6)
+
+
+def check_room(state: Path) -> None:
+    """Raise ``Refusal`` PAR-0205 unless a new lab fits.
+
+    ``state`` is the folder, existing or not, on whose file system the images lie.
+    """
     room = next(folder for folder in (state, *state.parents) if folder.exists())
     free = shutil.disk_usage(room).free
     if free < NEEDED_BYTES:

@@ -48,8 +48,10 @@ def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
     ``owner_pid`` is the process the lab is for: ``gc`` may clear the lab when it has gone.
     Raises ``Refusal`` PAR-02xx, and PAR-01xx for the agreement.
     """
-    preflight.check(engine.STATE)
+    preflight.check()
     mark = owner(owner_pid)
+    if not lab.home.read():
+        preflight.check_room(engine.STATE)
     if wish.members or wish.agreement:
         read_wish(lab, wish)  # refused before anything is started
     with lab.operated() as descriptor:

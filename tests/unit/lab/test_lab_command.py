@@ -93,9 +93,13 @@ def test_an_agreement_is_named_by_word_or_file() -> None:
 def test_every_lack_of_the_machine_is_one_refusal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def begin() -> None:
+        preflight.check()
+        preflight.check_room(tmp_path / "not" / "yet")
+
     def refused() -> str:
         with pytest.raises(Refusal) as refusal:
-            preflight.check(tmp_path / "not" / "yet")
+            begin()
         assert str(refusal.value)
         return refusal.value.code
 
@@ -111,7 +115,7 @@ def test_every_lack_of_the_machine_is_one_refusal(
     monkeypatch.setattr(preflight, "NEEDED_BYTES", 2**62)
     assert refused() == "PAR-0205"
     monkeypatch.setattr(preflight, "NEEDED_BYTES", 0)
-    preflight.check(tmp_path)
+    begin()
 
 
 def test_a_capture_in_wan_sees_every_link_and_ends_in_time() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ from paranal.lab import (
     faults,
     image,
     lock,
+    lowering,
     owner,
-    playbook,
+    preflight,
     raising,
     report,
 )
@@ -154,16 +156,10 @@ def test_an_image_that_another_builds_for_too_long_is_refused(
     assert refusal.value.code == "PAR-0210"
 
 
-def test_lasting_connections_lie_where_they_are_ended(tmp_path: Path) -> None:
-    folder = str(connections.folder("t-silent"))
-    environment = playbook.environment(Lab("t-silent", tmp_path))
-    assert environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] == folder
-    scenario = yaml.safe_load((ROOT / "molecule/default/molecule.yml").read_text("utf-8"))
-    molecule = scenario["ansible"]["env"]
-    name = molecule["PARANAL_LAB"]
-    assert molecule["ANSIBLE_SSH_CONTROL_PATH_DIR"] == str(connections.folder("NAME")).replace(
-        "NAME", name
-    )
+def test_lasting_connections_lie_where_they_are_ended() -> None:
+    inventory = yaml.safe_load((ROOT / "inventories/lab/members.yml").read_text("utf-8"))
+    where = inventory["compose"]["ansible_control_path_dir"]
+    assert where == f"'{connections.folder('')}/' ~ paranal_lab"
 
 
 def test_a_connection_may_remove_its_socket_while_it_is_ended(
@@ -245,6 +241,7 @@ def test_the_demo_asks_whom_the_agreement_has(lab: Lab, monkeypatch: pytest.Monk
 
 CAPTURE = """
 import subprocess, sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from paranal.lab import capture
 
@@ -315,3 +312,27 @@ def test_setup_installs_the_client_wherever_the_distribution_keeps_it(
     assert update.startswith("update")
     assert "docker.io" in install.split()
     assert ("docker-cli" in install.split()) is (client == "docker-cli")
+
+
+def test_garbage_that_cannot_be_cleared_keeps_none_of_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labs = [
+        lowering.Listed(name, str(tmp_path), (), 0, 0, datetime.now(UTC), False, False)
+        for name in ("busy", "idle")
+    ]
+    cleared = []
+
+    def down(lab: Lab) -> None:
+        if lab.name == "busy":
+            raise Refusal("PAR-0207", lab="busy", pid=1)
+        cleared.append(lab.name)
+
+    monkeypatch.setattr(preflight, "check_root", lambda: None)
+    monkeypatch.setattr(engine, "reach", lambda: Docker("/bin/false", "unix:///none"))
+    monkeypatch.setattr(engine, "find", lambda: None)
+    monkeypatch.setattr(lowering, "listing", lambda: labs)
+    monkeypatch.setattr(lowering, "down", down)
+    with pytest.raises(Refusal, match="PAR-0207"):
+        lowering.collect_garbage(timedelta(0))
+    assert cleared == ["idle"]
