@@ -19,7 +19,7 @@ from paranal.agreement.connections import (
     connections,
     to_swanctl,
 )
-from paranal.messages import Refusal
+from paranal.messages import Refusal, refusal_in
 from paranal.rendering import render
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -54,10 +54,7 @@ class ActionModule(ActionBase):
         answer = self._execute_module(
             "ipsec_connections", module_args=arguments, task_vars=variables
         )
-        refused = answer.pop("refusal", None)
-        if refused:
-            answer.pop("exception", None)
-            answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
+        refusal_in(answer)
         return {**result, **answer}
 
     def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:

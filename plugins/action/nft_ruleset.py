@@ -15,7 +15,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from jinja2 import TemplateError
 
-from paranal.messages import Refusal
+from paranal.messages import Refusal, refusal_in
 from paranal.rendering import render
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
@@ -100,11 +100,7 @@ class ActionModule(ActionBase):
         answer: dict[str, Any] = self._execute_module(
             "nft_ruleset", module_args=arguments, task_vars=variables
         )
-        refused = answer.pop("refusal", None)
-        if refused:
-            answer.pop("exception", None)
-            answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
-        elif answer.get("unreachable"):
+        if refusal_in(answer) is None and answer.get("unreachable"):
             raise AnsibleConnectionFailure(str(answer.get("msg")))
         return answer
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from paranal.messages import Refusal
+from paranal.messages import Refusal, refusal_in
 from paranal.pki import CertificateAuthority, Issued, certificates
 from paranal.pki.profiles import checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
@@ -127,10 +127,7 @@ class ActionModule(ActionBase):
             "node_certificates", module_args=arguments, task_vars=variables
         )
         if answer.get("failed"):
-            refusal = answer.get("refusal")
-            if refusal:
-                raise Refusal(refusal["code"], **refusal["params"])
-            raise Refusal("PAR-0425", reason=answer.get("msg"))
+            raise refusal_in(answer) or Refusal("PAR-0425", reason=answer.get("msg"))
         return answer
 
 

@@ -20,7 +20,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-from paranal.messages import Refusal
+from paranal.messages import Refusal, refusal_in
 
 SHARED = Path(__file__).resolve().parents[2] / "templates"
 ROOTS = [
@@ -83,10 +83,7 @@ class ActionModule(ActionBase):
             "root": self._task.args.get("root", "/"),
         }
         answer = self._execute_module("node_files", module_args=arguments, task_vars=variables)
-        refused = answer.pop("refusal", None)
-        if refused:
-            answer.pop("exception", None)
-            answer["msg"] = str(Refusal(refused["code"], **refused["params"]))
+        refusal_in(answer)
         return {**result, **answer}
 
     # --- what the role declares -----------------------------------------------------------------

@@ -10,6 +10,7 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import jsonschema  # noqa: F401 - loaded once before the forks, not once in each
 from ansible.plugins.action import ActionBase
 
 from paranal.agreement import load, member_view
-from paranal.messages import Refusal
+from paranal.messages import LANGUAGES, Refusal, refusal_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECK: dict[str, Any] = {
@@ -85,12 +86,7 @@ class ActionModule(ActionBase):
 
     def _expect(self, variables: dict[str, Any]) -> dict[str, Any]:
         role = self._task._role.get_name() if self._task._role else "playbook"
-        checks = [{**CHECK, **item} for item in self._task.args.get("checks") or []]
-        for item in checks:
-            wrong = [key for key, value in item.items() if key not in CHECK or value is None]
-            if wrong:
-                known = ", ".join(CHECK)
-                raise Refusal("PAR-0315", option="checks", key=wrong[0], known=known)
+        checks = [declared_check(item) for item in self._task.args.get("checks") or []]
         return {"ansible_facts": {"node_checks": {**expected(variables), role: checks}}}
 
     def _close(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -132,11 +128,31 @@ class ActionModule(ActionBase):
 
     def _spoken(self, answer: dict[str, Any]) -> dict[str, Any]:
         """Return the answer with a refusal of the module in the catalogue's words."""
-        refusal = answer.pop("refusal", None)
-        if refusal:
-            answer.pop("exception", None)
-            answer["msg"] = str(Refusal(refusal["code"], **refusal["params"]))
+        refusal_in(answer)
         return answer
+
+
+def declared_check(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one declared check with its defaults.
+
+    Refuses (PAR-0315) a key that is missing or unknown, also in ``name``, which says what is
+    checked in each language: ``{"es", "en"}``.
+    """
+    check = {**CHECK, **item}
+    wrong = [key for key, value in check.items() if key not in CHECK or value is None]
+    if wrong:
+        raise Refusal("PAR-0315", option="checks", key=wrong[0], known=", ".join(CHECK))
+    name = check["name"] if isinstance(check["name"], Mapping) else {}
+    said = {**dict.fromkeys(LANGUAGES), **name}
+    wrong = [key for key, text in said.items() if key not in LANGUAGES or not is_text(text)]
+    if wrong:
+        raise Refusal("PAR-0315", option="checks.name", key=wrong[0], known=", ".join(LANGUAGES))
+    return check
+
+
+def is_text(value: object) -> bool:
+    """Say whether a value is text with something in it."""
+    return isinstance(value, str) and bool(value.strip())
 
 
 def expected(variables: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

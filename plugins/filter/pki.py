@@ -28,18 +28,39 @@ def pki_trust(
     """
     try:
         authorities = [
-            peers.read(Path(published), member, domain)
+            _authority(published, member, domain, probe or {})
             for member, domain in peers.trusted_members(consumer, view).items()
         ]
-        for authority in authorities:
-            peers.refuse_older(authority, _held(probe or {}, authority.member))
-            if authority.crl_end <= datetime.now(UTC):
-                late = Refusal("PAR-0421", member=authority.member, end=authority.crl_end)
-                Display().warning(str(late))
         files = peers.trust_files(consumer, authorities)
     except Refusal as refusal:
         raise AnsibleFilterError(str(refusal)) from None
     return [{"dest": path, "content": content} for path, content in sorted(files.items())]
+
+
+def pki_problems(view: Mapping[str, Any], published: str, probe: Mapping[str, Any]) -> list[str]:
+    """Return, in the catalogue's words, why this node cannot trust what the members published.
+
+    One sentence for each member whose files are wrong, as charon would trust them: everybody's.
+    """
+    found = []
+    for member, domain in peers.trusted_members("swanctl", view).items():
+        try:
+            _authority(published, member, domain, probe)
+        except Refusal as refusal:
+            found.append(str(refusal))
+    return found
+
+
+def _authority(
+    published: str, member: str, domain: str, probe: Mapping[str, Any]
+) -> peers.PublicAuthority:
+    """Return one member's published authority, checked; warn of a list that is past its end."""
+    authority = peers.read(Path(published), member, domain)
+    peers.refuse_older(authority, _held(probe, member))
+    if authority.crl_end <= datetime.now(UTC):
+        late = Refusal("PAR-0421", member=member, end=authority.crl_end)
+        Display().warning(str(late))
+    return authority
 
 
 def _held(probe: Mapping[str, Any], member: str) -> dict[str, int]:
@@ -53,4 +74,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return filter name -> function."""
-        return {"pki_trust": pki_trust}
+        return {"pki_trust": pki_trust, "pki_problems": pki_problems}

@@ -8,14 +8,20 @@ from typing import Any
 
 from .paranal_node import Run, until
 
+Said = dict[str, str]
+"""A part of a sentence in both languages, ``{"es", "en"}``; empty when there is nothing to say."""
 
-def run_checks(checks: list[dict[str, Any]], run: Run) -> list[dict[str, str]]:
-    """Return one ``{"name", "result": "ok"|"failed", "reason", "fix"}`` per check, in order."""
+
+def run_checks(checks: list[dict[str, Any]], run: Run) -> list[dict[str, Any]]:
+    """Return one ``{"name", "result": "ok"|"failed", "reason", "fix"}`` per check, in order.
+
+    ``name`` and ``reason`` are said in both languages.
+    """
     with ThreadPoolExecutor(max_workers=8) as pool:
         return list(pool.map(lambda check: _run_check(check, run), checks))
 
 
-def _run_check(check: dict[str, Any], run: Run) -> dict[str, str]:
+def _run_check(check: dict[str, Any], run: Run) -> dict[str, Any]:
     """Try one check until it holds or its seconds are over."""
     reason = until(
         lambda: complaint(check, run),
@@ -26,17 +32,36 @@ def _run_check(check: dict[str, Any], run: Run) -> dict[str, str]:
     return {**outcome, "reason": reason, "fix": check["fix"]}
 
 
-def complaint(check: dict[str, Any], run: Run) -> str:
-    """Run the command once; return what is wrong with its answer, or an empty string."""
+def complaint(check: dict[str, Any], run: Run) -> Said:
+    """Run the command once; return what is wrong with its answer, nothing when it is right."""
     outcome = run(check["argv"], 30)
     command = shorten(" ".join(check["argv"]))
     if outcome.status != check["exit"]:
-        return f"{command}: exit status {outcome.status}: {outcome.tail}"
+        return {
+            "es": f"{command}: código de salida {outcome.status}: {outcome.tail}",
+            "en": f"{command}: exit status {outcome.status}: {outcome.tail}",
+        }
     if check["expect"] and not re.search(check["expect"], outcome.out, re.MULTILINE):
-        return f"{command}: no '{shorten(check['expect'])}' in: {outcome.tail}"
+        wanted = shorten(check["expect"])
+        return {
+            "es": f"{command}: no aparece «{wanted}» en: {outcome.tail}",
+            "en": f"{command}: no '{wanted}' in: {outcome.tail}",
+        }
     if check["refuse"] and re.search(check["refuse"], outcome.out, re.MULTILINE):
-        return f"{command}: '{check['refuse']}' in: {outcome.tail}"
-    return ""
+        return {
+            "es": f"{command}: aparece «{check['refuse']}» en: {outcome.tail}",
+            "en": f"{command}: '{check['refuse']}' in: {outcome.tail}",
+        }
+    return {}
+
+
+def failures(results: list[dict[str, Any]], language: str) -> str:
+    """Return, in one language, every check that failed and why; empty when none did."""
+    return "; ".join(
+        f"{item['name'][language]}: {item['reason'][language]}"
+        for item in results
+        if item["result"] == "failed"
+    )
 
 
 def shorten(text: str, most: int = 100) -> str:

@@ -43,7 +43,13 @@ options:
     type: list
     elements: dict
     suboptions:
-      name: {type: str, required: true, description: "What is checked, in words an operator knows."}
+      name:
+        description: What is checked, in words an operator knows, in both languages.
+        type: dict
+        required: true
+        suboptions:
+          es: {type: str, required: true, description: "In Spanish."}
+          en: {type: str, required: true, description: "In English."}
       argv: {type: list, elements: str, required: true, description: "The command."}
       exit: {type: int, description: "Expected exit status, default 0."}
       expect: {type: str, description: "A regular expression that the standard output must contain
@@ -79,7 +85,7 @@ EXAMPLES = r"""
   node_state:
     phase: expect
     checks:
-      - name: charon answers
+      - name: {es: charon responde, en: charon answers}
         argv: [swanctl, --version, --daemon]
         expect: strongSwan
         fix: RB-001-tunel-caido
@@ -101,8 +107,8 @@ probe:
     - Further keys are those of PROBERS in the module.
   type: dict
   returned: open
-checks: {type: list, returned: close, description: "One {name, result: ok|failed|not run, reason}
-    for each check."}
+checks: {type: list, returned: close, description: "One {name, result: ok|failed|not run, reason,
+    fix} for each check; name and reason are {es, en}, and reason is empty when it holds."}
 """
 
 from collections.abc import Callable
@@ -113,7 +119,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
-from ..module_utils.paranal_checks import run_checks  # noqa: TID252
+from ..module_utils.paranal_checks import failures, run_checks  # noqa: TID252
 from ..module_utils.paranal_leaves import probe_certificates  # noqa: TID252
 from ..module_utils.paranal_nft import probe_firewall  # noqa: TID252
 from ..module_utils.paranal_node import (  # noqa: TID252
@@ -178,18 +184,19 @@ def close_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, 
     """
     checks = params["checks"] or []
     if check:
-        unrun = {"result": "not run", "reason": "check mode", "fix": ""}
+        reason = {"es": "modo de comprobación (--check)", "en": "check mode"}
+        unrun = {"result": "not run", "reason": reason, "fix": ""}
         return {"checks": [{"name": item["name"], **unrun} for item in checks]}
     results = run_checks(checks, run_command)
-    failed = [item for item in results if item["result"] == "failed"]
-    reason = "; ".join(f"{item['name']}: {item['reason']}" for item in failed)
+    es, en = failures(results, "es"), failures(results, "en")
     try:
-        write_history(node, params["session"], reason)
+        write_history(node, params["session"], f"{es} | {en}" if es else "")
     finally:
         release_lock(node, params["session"]["id"])
-    if failed:
-        fix = "; ".join(sorted({item["fix"] for item in failed if item["fix"]}))
-        raise Refused("PAR-0317", reason=reason, fix=fix or "RB-007-aplicacion-rechazada")
+    if es:
+        fixes = {item["fix"] for item in results if item["result"] == "failed" and item["fix"]}
+        fix = "; ".join(sorted(fixes)) or "RB-007-aplicacion-rechazada"
+        raise Refused("PAR-0317", reason_es=es, reason_en=en, fix=fix)
     return {"checks": results}
 
 

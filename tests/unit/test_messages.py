@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 
-from paranal.messages import Message, Refusal, catalogue
+from paranal.messages import Message, Refusal, catalogue, refusal_in
 
 REPOSITORY = Path(__file__).parents[2]
 CATALOGUE = REPOSITORY / "src" / "paranal" / "messages" / "catalogue"
@@ -180,3 +180,32 @@ def test_a_code_without_a_message_fails_where_it_is_raised() -> None:
         Refusal("PAR-9999")
     with pytest.raises(KeyError):
         str(Refusal("PAR-0692", service="person"))
+
+
+def test_what_a_module_refused_is_said_in_words_and_without_a_trace() -> None:
+    params = {"service": "x", "known": "person"}
+    answer = {
+        "failed": True,
+        "msg": "PAR-0692 {}",
+        "exception": "Traceback",
+        "refusal": {"code": "PAR-0692", "params": params},
+    }
+    said = refusal_in(answer)
+    assert said is not None
+    assert (said.code, said.params) == ("PAR-0692", params)
+    assert answer == {"failed": True, "msg": str(Refusal("PAR-0692", **params))}
+
+
+def test_an_answer_that_refuses_nothing_stays_as_it_is() -> None:
+    for answer in ({"changed": True}, {"failed": True, "msg": "why", "exception": "Traceback"}):
+        before = dict(answer)
+        assert refusal_in(answer) is None
+        assert answer == before
+
+
+def test_nobody_unwraps_a_refusal_by_hand() -> None:
+    """Action plugins cannot import each other: what they share stands in paranal.messages."""
+    for path in sorted((REPOSITORY / "plugins" / "action").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert "refusal_in(answer)" in text, path.name
+        assert 'pop("refusal"' not in text, path.name

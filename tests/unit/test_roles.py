@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import filter_loader
 from ansible.template import Templar, trust_as_template
+
+from paranal.agreement import load as load_agreement
+from paranal.agreement import member_view
+from paranal.messages import Refusal, catalogue
+from paranal.pki import lab
+from plugins.action.node_state import declared_check
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = sorted(p for p in (REPOSITORY / "roles").iterdir() if p.is_dir())
@@ -106,8 +113,19 @@ def test_a_role_with_several_files_lists_them_in_main(role: Path) -> None:
 
 
 BARE: dict[str, Any] = {"packages": {"dpkg": "1.22"}, "tunnels": {"planes": ["userspace"]}}
+AGREEMENT = REPOSITORY / "agreement/pacific-alliance.yml"
+VIEW = member_view(load_agreement(AGREEMENT), "pe")
 INSTALLED = {**BARE, "packages": dict.fromkeys([*BARE["packages"], *PACKAGES], "6.0.1-6")}
-NEEDS = {"firewall": {"'nftables'"}, "ipsec": {"charon-systemd", "strongswan-swanctl"}}
+NEEDS = {"firewall": {"nftables"}, "ipsec": {"charon-systemd", "strongswan-swanctl"}}
+PREFLIGHT = sorted({role.name for role in ROLES} - {FRAME})
+# As ansible.cfg says, from wherever the tests are started.
+filter_loader.add_directory(str(REPOSITORY / "plugins/filter"))  # type: ignore[no-untyped-call]
+
+
+def trusted(file: Path) -> Any:  # noqa: ANN401 - any YAML
+    """Read a file of ours as Ansible does: its templates are templates."""
+    loader = DataLoader()  # type: ignore[no-untyped-call]
+    return loader.load_from_file(str(file), trusted_as_template=True)
 
 
 def templar(name: str, **scope: object) -> Templar:
@@ -116,8 +134,7 @@ def templar(name: str, **scope: object) -> Templar:
     variables: dict[str, Any] = {}
     for role in ("base", name):
         for part in ("defaults", "vars"):
-            file = str(REPOSITORY / "roles" / role / part / "main.yml")
-            variables |= loader.load_from_file(file, trusted_as_template=True)
+            variables |= trusted(REPOSITORY / "roles" / role / part / "main.yml")
     return Templar(loader, {**variables, **scope})
 
 
@@ -125,15 +142,78 @@ def refusals_of(
     name: str, probe: dict[str, Any], *, profile: str = "classic", **results: object
 ) -> str:
     """Return, as text, what the role's preflight says of a probe."""
-    member = {"data_plane": "userspace", "inner_prefix": "10.51.0.0/16"}
-    view = {"member": member, "peers": [{"pair": {"crypto_profile": profile}}]}
-    judge = templar(name, node_view=view, node_probe=probe, **results)
-    if name == "ipsec":
-        said: list[str] = judge.template(trust_as_template("{{ __ipsec_refusals }}"))
-        return " ".join(said)
-    (task,) = load(REPOSITORY / "roles/firewall/tasks/preflight.yml")
-    conditions = [trust_as_template(one) for one in task["ansible.builtin.assert"]["that"]]
-    return " ".join(one for one in conditions if not judge.evaluate_conditional(one))
+    member = {"code": "pe", "data_plane": "userspace", "inner_prefix": "10.51.0.0/16"}
+    pair = {"name": "co-pe", "crypto_profile": profile}
+    view = {"member": member, "peers": [{"pair": pair}]}
+    return preflight(name, node_view=view, node_probe=probe, **results)
+
+
+def preflight(name: str, **scope: object) -> str:
+    """Return what the role's preflight task says; empty when it lets the run go on."""
+    judge = templar(name, **scope)
+    (task,) = load(REPOSITORY / f"roles/{name}/tasks/preflight.yml")
+    if "ansible.builtin.fail" in task:
+        refuses = judge.evaluate_conditional(trust_as_template(task["when"]))
+        text = task["ansible.builtin.fail"]["msg"]
+    else:
+        assertion = task["ansible.builtin.assert"]
+        refuses = not judge.evaluate_conditional(trust_as_template(assertion["that"]))
+        text = assertion["fail_msg"]
+    said: str = judge.template(trust_as_template(text)) if refuses else ""
+    return said
+
+
+@pytest.mark.parametrize("name", PREFLIGHT)
+def test_a_role_outside_the_frame_is_refused_in_the_catalogue_s_words(name: str) -> None:
+    """Nobody opened the node: its view and its probe are undefined, and no filter sees that."""
+    said = str(Refusal("PAR-0326", role=name))
+    assert preflight(name) == said
+    assert preflight(name, node_view=VIEW) == said
+    assert preflight(name, node_probe=BARE) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code"),
+    [
+        ("database", {"database_connections": 19}, "PAR-0593"),
+        ("database", {"database_connections": "40"}, "PAR-0593"),
+        ("firewall", {"firewall_management_sources": []}, "PAR-0719"),
+        ("firewall", {"firewall_national_services": [{"name": "x"}]}, "PAR-0720"),
+        ("ipsec", {"node_probe": INSTALLED | {"tunnels": {}}}, "PAR-0716"),
+        ("pki", {"pki_published": "/nowhere"}, "PAR-0418"),
+        ("query_server", {"query_server_sources": []}, "PAR-0594"),
+        ("query_server", {"query_server_deadline_seconds": 31}, "PAR-0595"),
+    ],
+)
+def test_a_role_refuses_with_code_and_runbook_what_its_filter_finds(
+    name: str, change: dict[str, Any], code: str, published: str
+) -> None:
+    scope = {"node_view": VIEW, "node_probe": INSTALLED, "pki_published": published}
+    assert preflight(name, **scope) == ""
+    said = preflight(name, **{**scope, **change})
+    assert said.startswith(f"{code}: ")
+    assert f"({catalogue()[code].runbook[:6]})" in said
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return what four members publish to each other."""
+    folder = tmp_path_factory.mktemp("lab")
+    lab.ensure(folder, load_agreement(AGREEMENT))
+    return str(folder / "agreement")
+
+
+@pytest.mark.parametrize("member", ["pe", "cl"])
+@pytest.mark.parametrize("name", PREFLIGHT)
+def test_a_role_says_what_it_checks_in_both_languages(name: str, member: str) -> None:
+    """Of a member with open directions and of one with none, as node_state gets the checks."""
+    view = member_view(load_agreement(AGREEMENT), member)
+    judge = templar(name, node_view=view, node_probe=INSTALLED, pki_national_name="n.example")
+    (task,) = trusted(REPOSITORY / f"roles/{name}/tasks/verify.yml")
+    checks = [declared_check(item) for item in judge.template(task["node_state"]["checks"])]
+    assert checks
+    for check in checks:
+        assert check["name"]["es"] != check["name"]["en"]
 
 
 @pytest.mark.parametrize("name", ["firewall", "ipsec"])

@@ -62,6 +62,22 @@ class Refusal(Exception):
         return f"{self.code}: {self.text('es')} | {self.text('en')} ({number})"
 
 
+def refusal_in(answer: dict[str, Any]) -> Refusal | None:
+    """Put the catalogue's words on what a module answered; return its refusal, None without one.
+
+    A module that refuses answers ``{"msg", "refusal": {"code", "params"}}`` and, by Ansible, the
+    ``"exception"`` it failed with. Here the refusal's own sentence becomes ``"msg"`` and the other
+    two go: nobody wants a traceback where a sentence says what to do.
+    """
+    refused = answer.pop("refusal", None)
+    if not refused:
+        return None
+    answer.pop("exception", None)
+    refusal = Refusal(refused["code"], **refused["params"])
+    answer["msg"] = str(refusal)
+    return refusal
+
+
 @cache
 def catalogue() -> dict[str, Message]:
     """Return every message by code, read once from ``catalogue/*.yml``.

@@ -27,6 +27,7 @@ OWNER = {
     "group": grp.getgrgid(os.getgid()).gr_name,
 }
 Task = dict[str, Any]
+TRUTH = {"es": "la verdad", "en": "truth"}
 
 
 @dataclass
@@ -220,7 +221,7 @@ def round_of(name: str, tree_path: str) -> list[Task]:
     return [
         state("open", "open", agreement=str(AGREEMENT), member="pe"),
         apply,
-        state("expect", "expect", checks=[{"name": "truth", "argv": ["true"]}]),
+        state("expect", "expect", checks=[{"name": TRUTH, "argv": ["true"]}]),
         state(f"{name}_close", "close"),
     ]
 
@@ -250,7 +251,9 @@ def test_the_first_run_applies_activates_verifies_and_gives_the_node_back(
 ) -> None:
     assert runs["first_apply"]["created"] == ["/etc/r/peers", "/etc/r/plain"]
     assert runs["first_apply"]["activated"] == ["true"]
-    assert [item["result"] for item in runs["first_close"]["checks"]] == ["ok"]
+    assert runs["first_close"]["checks"] == [
+        {"name": TRUTH, "result": "ok", "reason": {}, "fix": ""}
+    ]
     assert (house.root / "etc/r/peers").read_text() == "cl\nco\nmx\n"
     assert not (house.root / "var/lib/paranal/node/lock").exists()
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from paranal.messages import Refusal
 from plugins.action import node_state as action
 from plugins.module_utils.paranal_checks import run_checks
 from plugins.module_utils.paranal_node import (
@@ -194,7 +195,8 @@ def params(session: dict[str, Any], **more: object) -> dict[str, Any]:
 
 def check(*argv: str, **more: object) -> dict[str, Any]:
     defaults = {"exit": 0, "expect": "", "refuse": "", "seconds": 0, "fix": ""}
-    return {"name": "the check", "argv": list(argv), **defaults, **more}
+    name = {"es": "la comprobación", "en": "the check"}
+    return {"name": name, "argv": list(argv), **defaults, **more}
 
 
 def test_a_run_that_changed_something_is_in_the_history_with_who_and_what(node: Node) -> None:
@@ -221,16 +223,36 @@ def test_a_node_that_does_not_answer_fails_names_it_and_is_given_back(node: Node
     failing = check("sh", "-c", "echo stopped; exit 3", fix="RB-001-tunel-caido")
     with pytest.raises(Refused, match="PAR-0317") as refused:
         close_node(node, params(ANA, checks=[check("true"), failing]), check=False)
-    assert refused.value.params["fix"] == "RB-001-tunel-caido"
-    assert "exit status 3: stopped" in refused.value.params["reason"]
+    said = refused.value.params
+    assert said["fix"] == "RB-001-tunel-caido"
+    assert said["reason_es"].startswith("la comprobación: sh -c")
+    assert said["reason_es"].endswith("código de salida 3: stopped")
+    assert said["reason_en"].startswith("the check: sh -c")
+    assert said["reason_en"].endswith("exit status 3: stopped")
     (entry,) = read_lines(node.state / "history.jsonl")
     assert entry["result"] == "failed"
+    assert entry["reason"] == f"{said['reason_es']} | {said['reason_en']}"
     assert read_json(node.state / "lock") is None
+
+
+def test_each_language_is_spoken_in_its_own_half_of_the_sentence(node: Node) -> None:
+    take_lock(node, ANA, LEASE)
+    several = [check("false"), check("true"), check("printf", "up", refuse="up")]
+    with pytest.raises(Refused) as refused:
+        close_node(node, params(ANA, checks=several), check=False)
+    spanish, _, english = str(Refusal(refused.value.code, **refused.value.params)).partition(" | ")
+    assert spanish.count("la comprobación: ") == english.count("the check: ") == 2
+    assert "the check" not in spanish
+    assert "la comprobación" not in english
+    assert "aparece «up» en: up" in spanish
+    assert "'up' in: up" in english
 
 
 def test_checks_are_not_run_and_nothing_is_written_in_check_mode(node: Node) -> None:
     result = close_node(node, params(ANA, checks=[check("false")]), check=True)
-    assert [item["result"] for item in result["checks"]] == ["not run"]
+    (item,) = result["checks"]
+    assert item["result"] == "not run"
+    assert item["name"].keys() == item["reason"].keys() == {"es", "en"}
     assert list(node.root.iterdir()) == []
 
 
@@ -298,19 +320,60 @@ def test_every_module_answers_with_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "reason"),
+    ("item", "es", "en"),
     [
-        (check("printf", "a\\nb\\n", expect="^b$"), ""),
-        (check("printf", "a\\n", expect="^b$"), "no '^b$' in: a"),
-        (check("printf", "up\\n", refuse="up"), "'up' in: up"),
-        (check("false", exit=1), ""),
-        (check("no-such-program"), "program not found"),
+        (check("printf", "a\\n", expect="^b$"), "no aparece «^b$» en: a", "no '^b$' in: a"),
+        (check("printf", "up\\n", refuse="up"), "aparece «up» en: up", "'up' in: up"),
+        (check("false"), "código de salida 1", "exit status 1"),
+        (check("no-such-program"), "program not found", "program not found"),
     ],
 )
-def test_a_check_says_what_is_wrong(item: dict[str, Any], reason: str) -> None:
+def test_a_check_says_what_is_wrong_in_both_languages(
+    item: dict[str, Any], es: str, en: str
+) -> None:
     (result,) = run_checks([item], run_command)
-    assert result["result"] == ("failed" if reason else "ok")
-    assert reason in result["reason"]
+    assert result["result"] == "failed"
+    assert es in result["reason"]["es"]
+    assert en in result["reason"]["en"]
+
+
+@pytest.mark.parametrize(
+    "item", [check("printf", "a\\nb\\n", expect="^b$"), check("false", exit=1)]
+)
+def test_a_check_that_holds_has_nothing_to_say(item: dict[str, Any]) -> None:
+    (result,) = run_checks([item], run_command)
+    assert (result["result"], result["reason"]) == ("ok", {})
+
+
+def test_a_declared_check_has_its_defaults() -> None:
+    name = {"es": "la verdad", "en": "truth"}
+    found = action.declared_check({"name": name, "argv": ["true"]})
+    assert found == {
+        **{"name": name, "argv": ["true"], "exit": 0, "expect": "", "refuse": ""},
+        **{"seconds": 10, "fix": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "option", "key"),
+    [
+        ({"argv": None}, "checks", "argv"),
+        ({"wait": 3}, "checks", "wait"),
+        ({"name": None}, "checks", "name"),
+        ({"name": "charon answers"}, "checks.name", "es"),
+        ({"name": {"en": "charon answers"}}, "checks.name", "es"),
+        ({"name": {"es": "charon responde"}}, "checks.name", "en"),
+        ({"name": {"es": "charon responde", "en": " "}}, "checks.name", "en"),
+        ({"name": {"es": ["x"], "en": "x"}}, "checks.name", "es"),
+        ({"name": {"es": "x", "en": "x", "pt": "x"}}, "checks.name", "pt"),
+    ],
+)
+def test_a_check_of_another_shape_is_refused(change: dict[str, Any], option: str, key: str) -> None:
+    good = {"name": {"es": "la verdad", "en": "truth"}, "argv": ["true"]}
+    with pytest.raises(Refusal) as refused:
+        action.declared_check({**good, **change})
+    said = refused.value
+    assert (said.code, said.params["option"], said.params["key"]) == ("PAR-0315", option, key)
 
 
 def test_a_check_is_tried_until_it_holds() -> None:

@@ -1,0 +1,54 @@
+"""Filters of the role firewall: what an inventory may not ask of a country's own rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from paranal.messages import Refusal
+
+# Where services of the country itself may be; never on the WAN.
+INTERFACES = ("inner", "mgmt")
+
+
+def firewall_problems(
+    view: Mapping[str, Any],
+    missing: Iterable[str],
+    management_sources: Sequence[str],
+    national_services: Iterable[Mapping[str, Any]],
+) -> list[str]:
+    """Return, in the catalogue's words, why these rules are never what a country wants.
+
+    ``missing`` are the packages that neither the node has nor role base installs in this run.
+    """
+    problems = _problems(view["member"]["code"], missing, management_sources, national_services)
+    return [str(problem) for problem in problems]
+
+
+def _problems(
+    code: str,
+    missing: Iterable[str],
+    management_sources: Sequence[str],
+    national_services: Iterable[Mapping[str, Any]],
+) -> Iterator[Refusal]:
+    if packages := ", ".join(missing):
+        yield Refusal("PAR-0715", member=code, role="firewall", packages=packages)
+    if not management_sources:
+        yield Refusal("PAR-0719", member=code)
+    for service in national_services:
+        name, interface = service.get("name", "?"), service.get("interface", "-")
+        address = str(service.get("address", "-")).strip()
+        if interface not in INTERFACES:
+            known = ", ".join(INTERFACES)
+            yield Refusal("PAR-0720", member=code, service=name, interface=interface, known=known)
+        # Without an address it would be open to everybody all the same.
+        if address == "-" or address.endswith("/0"):
+            yield Refusal("PAR-0721", member=code, service=name, address=address)
+
+
+class FilterModule:
+    """The filters of this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"firewall_problems": firewall_problems}
