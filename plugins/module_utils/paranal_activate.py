@@ -58,17 +58,15 @@ class Activation:
     def start(self, affected: list[str], report: Report) -> None:
         """Activate everything, in order, and note it in ``report``. Raises PAR-0311."""
         self._reload(affected)
-        for verb, name in self.unit_actions():
-            if verb in ("enable", "disable", "mask"):
-                self._systemctl(verb, name, report)
+        at_boot = ("enable", "disable", "mask")
+        self._systemctl([each for each in self.unit_actions() if each[0] in at_boot], report)
         for item in self.due(affected):
             report.activated.append(" ".join(item["command"]))
             problem = self._activate(item)
             if problem:
                 raise Refused("PAR-0311", command=problem[0], reason=problem[1])
             self.step(f"activated {report.activated[-1]}")
-        for verb, name in self.unit_actions():
-            self._systemctl(verb, name, report)
+        self._systemctl(self.unit_actions(), report)
         for verb, name in until(self.unit_actions, lambda left: not left, CHECK_SECONDS):
             raise Refused("PAR-0311", command=f"systemctl {verb} {name}", reason="no effect")
 
@@ -116,9 +114,16 @@ class Activation:
             if outcome.status != 0:
                 raise Refused("PAR-0311", command="systemctl daemon-reload", reason=outcome.tail)
 
-    def _systemctl(self, verb: str, name: str, report: Report) -> None:
-        outcome = self.run(["systemctl", verb, name], UNIT_SECONDS)
-        if outcome.status != 0:
-            raise Refused("PAR-0311", command=f"systemctl {verb} {name}", reason=outcome.tail)
-        report.services.append(f"{verb} {name}")
-        self.step(report.services[-1])
+    def _systemctl(self, actions: list[tuple[str, str]], report: Report) -> None:
+        """Run each verb once for all its units: systemd reloads itself after every ``enable``."""
+        units: dict[str, list[str]] = {}
+        for verb, name in actions:
+            units.setdefault(verb, []).append(name)
+        for verb, names in units.items():
+            # Noted before it is tried: what fails for one unit may be done for another.
+            report.services += [f"{verb} {name}" for name in names]
+            outcome = self.run(["systemctl", verb, *names], UNIT_SECONDS)
+            if outcome.status != 0:
+                command = " ".join(["systemctl", verb, *names])
+                raise Refused("PAR-0311", command=command, reason=outcome.tail)
+            self.step(f"{verb} {' '.join(names)}")

@@ -424,12 +424,13 @@ class Systemd:
             return run_command(argv, seconds)
         if argv[1] == "show":
             return Outcome(0, "\n\n".join(map(self._show, argv[4:])), "")
+        verb, *names = argv[1:]
         self.log.append(" ".join(argv[1:]))
-        if self.log[-1] == self.fail:
-            return Outcome(1, "", "did not start")
-        if len(argv) == 3:
-            self._set(argv[1], self.units.setdefault(argv[2], ["inactive", "disabled"]))
-        return Outcome(0, "", "")
+        failed = [name for name in names if f"{verb} {name}" == self.fail]
+        for name in names:
+            if name not in failed:
+                self._set(verb, self.units.setdefault(name, ["inactive", "disabled"]))
+        return Outcome(1, "", "did not start") if failed else Outcome(0, "", "")
 
     def _show(self, name: str) -> str:
         if name not in self.units:
@@ -476,13 +477,22 @@ def test_a_changed_unit_file_reloads_systemd_before_anything_else(node: Node) ->
     assert systemd.log == ["daemon-reload", "enable a.service", "start a.service"]
 
 
+def test_one_call_serves_all_units_that_need_the_same(node: Node) -> None:
+    systemd = Systemd(a=("inactive", "disabled"), b=("inactive", "disabled"))
+    services = [wanted("a", enabled=True), wanted("b", enabled=True)]
+    apply(node, {"/etc/x": "x"}, services=services, run=systemd)
+    assert systemd.log == ["enable a.service b.service", "start a.service b.service"]
+
+
 def test_a_service_that_does_not_start_rolls_everything_back(node: Node) -> None:
-    systemd = Systemd(a=("inactive", "disabled"))
+    before = {f"{name}.service": ["inactive", "disabled"] for name in "ab"}
+    systemd = Systemd(a=("inactive", "disabled"), b=("inactive", "disabled"))
     systemd.fail = "start a.service"
+    services = [wanted("a", enabled=True), wanted("b", enabled=True)]
     with pytest.raises(Refused, match=r"PAR-0311.*did not start"):
-        apply(node, {"/etc/x": "x"}, services=[wanted("a", enabled=True)], run=systemd)
+        apply(node, {"/etc/x": "x"}, services=services, run=systemd)
     assert owned(node) == {}
-    assert systemd.units["a.service"] == ["inactive", "disabled"]
+    assert systemd.units == before
 
 
 # --- check mode and diff ------------------------------------------------------------------------
