@@ -46,6 +46,14 @@ def test_every_service_runs_and_starts_at_boot_and_nothing_has_failed(node: Host
     assert node.check_output("systemctl is-system-running") == "running"
 
 
+@pytest.mark.req("D3", "B3")
+def test_nothing_that_listens_starts_before_the_firewall_stands(node: Host) -> None:
+    for name in ("strongswan", "haproxy"):
+        shown = node.check_output("systemctl show --property=Requires,After %s.service", name)
+        for line in shown.splitlines():
+            assert "paranal-firewall.service" in line.split("=", 1)[1].split(), (name, line)
+
+
 @pytest.mark.req("D3")
 def test_daemons_that_would_open_the_node_are_masked(node: Host) -> None:
     for name in ("nftables", "strongswan-starter"):
