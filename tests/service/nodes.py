@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import tarfile
 import time
@@ -35,11 +36,14 @@ from cryptography.x509 import (
 
 import paranal.agreement
 from paranal import package
-from paranal.lab import people
+from paranal.lab import lowering, names, people
+from paranal.lab.containers import Maker
 from paranal.lab.docker import Docker
 from paranal.lab.engine import STATE, ensure
 from paranal.lab.image import RECIPES
 from paranal.lab.image import ensure as ensure_image
+from paranal.lab.lab import Lab
+from paranal.lab.owner import owner
 from paranal.pki import peers
 from paranal.pki.authority import CertificateAuthority, Issued
 
@@ -352,10 +356,15 @@ def files_of(mesh: Mesh, code: str) -> dict[str, bytes | str]:
 
 @contextmanager
 def mesh(name: str, folder: Path) -> Iterator[Mesh]:
-    """Bring the three countries up, yield them, and leave nothing."""
+    """Bring the three countries up, yield them, and leave nothing.
+
+    They are a lab by their names and labels, so that ``gc`` finds what a killed run left.
+    """
     docker = ensure()
     ensure_image(docker, RECIPES["trixie"], STATE / "build")
-    containers = {code: f"paranal-svc-{name}-{code}" for code in COUNTRIES}
+    lab = Lab(f"svc-{name}")
+    maker = Maker(lab.name, RECIPES["trixie"].tag, lab.home.root, owner(os.getpid()))
+    containers = {code: names.container(lab.name, code) for code in COUNTRIES}
     nodes = {code: Node(docker, container, code) for code, container in containers.items()}
     views = {code: view_of(code) for code in COUNTRIES}
     authorities = {
@@ -369,14 +378,14 @@ def mesh(name: str, folder: Path) -> Iterator[Mesh]:
         first = containers[COUNTRIES[0]]
         for code, container in containers.items():
             network = "none" if container == first else f"container:{first}"
-            words = ("run", "--detach", "--name", container, "--network", network)
-            docker.call(*words, RECIPES["trixie"].tag, "sleep", "infinity")
+            docker.call(*maker.bare(code, "service", f"--network={network}"))
+            docker.call("start", container)
             nodes[code].put(files_of(made, code))
         with ThreadPoolExecutor() as pool:
             list(pool.map(_set_up, nodes.values()))
         yield made
     finally:
-        docker.attempt("rm", "--force", "--volumes", *containers.values())
+        lowering.down(lab)
 
 
 def _set_up(node: Node) -> None:

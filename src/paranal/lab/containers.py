@@ -59,10 +59,13 @@ class Maker:
         return self._create(names.pause(self.lab, part), part, "pause", *_NO_RIGHTS, *where)
 
     def border(self, member: str) -> list[str]:
-        """Words for a border post: the distribution without services, one link to its gateway."""
+        """Words for a border post, which has one link to its gateway."""
         part = names.border(member)
-        where = ("--network=none", f"--hostname={part}")
-        return self._create(names.container(self.lab, part), part, "border", *where)
+        return self.bare(part, "border", "--network=none", f"--hostname={part}")
+
+    def bare(self, part: str, kind: str, *options: str) -> list[str]:
+        """Words for the distribution without services."""
+        return self._create(names.container(self.lab, part), part, kind, *options)
 
     def node(self, member: str) -> list[str]:
         """Words for a node: systemd as first process, in the network namespace of its pause."""
