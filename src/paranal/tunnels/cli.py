@@ -20,6 +20,7 @@ from paranal.tunnels.upkeep import (
     Daemon,
     ask_again,
     end_duplicates,
+    end_left,
     missing,
     renew,
     renew_lately_changed,
@@ -122,6 +123,8 @@ def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths)
     ours = [one for one in wanted if one["initiates"]]
     asked: list[str] = []
     gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
+    kept = [record.held[name]["connection"] for name in record.superseded]
+    gone += end_left(charon, [*wanted, *kept])
     gone += renew_lately_changed(charon, record, paths)
     deadline = time.monotonic() + HEAL_SECONDS
     while any(missing(one, charon.ike_sas()) for one in ours):

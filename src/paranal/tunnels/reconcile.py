@@ -28,7 +28,7 @@ from paranal.tunnels.record import (
     read_record,
     stale_credentials,
 )
-from paranal.tunnels.upkeep import Daemon, ask_again, missing, renew, settle
+from paranal.tunnels.upkeep import Daemon, ask_again, end_left, missing, renew, settle
 
 ASK_AGAIN_SECONDS = 1.0
 """A refused CHILD_SA is final for charon: the initiator asks again, no faster than this."""
@@ -100,6 +100,7 @@ def reconcile(
             _read_credentials(load_credentials)
         record = _load(charon, declared, record, plan, paths)
         _end(charon, plan)
+        end_left(charon, _held(record))
         _wait(charon, declared, record, plan, paths, wait_seconds)
     return Result(plan, _states(declared, charon.ike_sas()), before, _text(paths))
 
@@ -242,6 +243,7 @@ def _wait(
     deadline, ask_at, asked = now + seconds, now + ASK_AGAIN_SECONDS, 0
     while time.monotonic() < deadline:
         settle(charon, record, paths)
+        end_left(charon, _held(record))
         sas = charon.ike_sas()
         renewing = {sa.unique_id for sa in sas}.intersection(plan.reauthenticate)
         waiting = record.superseded or any(missing(one, sas) for one in begun)
@@ -260,6 +262,10 @@ def _wait(
         for name in plan.credentials:
             record.credentials.pop(name, None)
         record.save(paths)
+
+
+def _held(record: Record) -> list[Connection]:
+    return [held["connection"] for held in record.held.values()]
 
 
 def _states(declared: Sequence[Declared], sas: Sequence[IkeSa]) -> dict[str, str]:

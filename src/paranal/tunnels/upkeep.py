@@ -128,6 +128,23 @@ def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
     return ended
 
 
+def end_left(charon: Daemon, held: Sequence[Connection]) -> list[str]:
+    """End the IKE_SAs whose connection is neither held nor loaded any more; return their names.
+
+    A peer that ends an IKE_SA at the moment at which we unload its connection has charon start it
+    once more (``close_action``), and that one would pass traffic for hours. One whose heir does not
+    carry what it carries yet stays.
+    """
+    names, loaded, sas = {one["name"] for one in held}, charon.connections(), charon.ike_sas()
+    waiting = {one["stem"] for one in held if not one["line"] and missing(one, sas)}
+    ended = []
+    for sa in sas:
+        if sa.name not in names and sa.name not in loaded and stem(sa.name) not in waiting:
+            charon.end_ike(sa.unique_id)
+            ended.append(sa.name)
+    return ended
+
+
 def missing(connection: Connection, sas: Sequence[IkeSa]) -> list[str]:
     """Return the channels of a connection that carry no traffic now."""
     mine = (sa.installed() for sa in sas if sa.name == connection["name"] and sa.established)

@@ -24,6 +24,8 @@ class FakeCharon:
         self.silent: set[str] = set()
         self.stubborn: dict[str, str] = {}
         """Child that the peer refuses -> on which IKE_SA (its number), as it was born too early."""
+        self.crossing: set[str] = set()
+        """IKE_SAs, by name, that the peer ends while we do: charon starts each once more."""
         self.refuse = ""
         self.start_number = 1
         self.start_at = 2e9
@@ -53,8 +55,10 @@ class FakeCharon:
 
     def unload(self, name: str) -> None:
         self.calls.append(f"unload {name}")
+        before = [sa for sa in self.sas if sa.name == name]
         self.forget(name, set())
         del self.loaded[name]
+        self._cross([sa for sa in before if sa not in self.sas])
 
     def forget(self, name: str, children: set[str]) -> None:
         """End the children that are gone, of a connection that starts them; as charon does."""
@@ -90,8 +94,16 @@ class FakeCharon:
         self.sas.append(ike_sa(name, str(self.counter), sorted(children)))
 
     def end_ike(self, unique_id: str, seconds: int = 5) -> None:
-        self.calls += [f"end {sa.name}" for sa in self.sas if sa.unique_id == unique_id]
+        ended = [sa for sa in self.sas if sa.unique_id == unique_id]
+        self.calls += [f"end {sa.name}" for sa in ended]
         self.sas = [sa for sa in self.sas if sa.unique_id != unique_id]
+        self._cross(ended)
+
+    def _cross(self, ended: list[IkeSa]) -> None:
+        for sa in ended:
+            if sa.name in self.crossing:
+                self.crossing.remove(sa.name)
+                self.renew(sa.name, *(child.name for child in sa.children))
 
     def end_child(self, unique_id: str, seconds: int = 5) -> None:
         self.calls.append(f"end child {unique_id}")

@@ -56,3 +56,27 @@ def test_a_silent_peer_is_asked_once_and_given_up_for_this_turn(
     said = heal(charon, Record(), wanted, Paths(state=tmp_path))
     assert said == [f"asked again for {name}/{child}" for child in ("operational", "strategic")]
     assert len([call for call in charon.calls if call.startswith("start")]) == 2
+
+
+def test_an_ike_sa_whose_connection_is_gone_is_ended_and_no_other(
+    wanted: list[Connection], tmp_path: Path
+) -> None:
+    charon, name = FakeCharon(), wanted[0]["name"]
+    charon.loaded = {"by-hand": {}}
+    whole = ["operational", "strategic"]
+    left = ("co-mx-g00000000", "co-pe-g00000000")
+    charon.sas = [ike_sa(each, str(number), whole) for number, each in enumerate((name, *left))]
+    charon.sas.append(ike_sa("by-hand", "9", []))
+    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert said == [f"retired or renewed {each}" for each in left]
+    assert [sa.name for sa in charon.sas] == [name, "by-hand"]
+
+
+def test_an_elder_that_still_carries_traffic_is_not_left_over(
+    wanted: list[Connection], tmp_path: Path
+) -> None:
+    charon = FakeCharon()
+    charon.silent = {"pe"}
+    charon.sas = [ike_sa("co-pe-g00000000", "1", ["operational", "strategic"])]
+    heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert [sa.name for sa in charon.sas] == ["co-pe-g00000000"]

@@ -305,6 +305,18 @@ def test_closing_a_pair_ends_its_sas_at_once_and_leaves_a_line(
     assert {sa.name.split("-")[1] for sa in charon.sas} == {"mx", "pe"}
 
 
+@pytest.mark.req("R12", "B3")
+def test_an_ike_sa_that_charon_starts_once_more_while_it_is_ended_is_ended_too(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    before = declare(view("cl", "all-live"))
+    apply(charon, before, paths)
+    charon.crossing = {name_of(before, "pe")}
+    apply(charon, declare(view("cl")), paths)
+    assert charon.crossing == set()
+    assert charon.sas == []
+
+
 def test_a_foreign_connection_and_its_sa_are_removed(charon: FakeCharon, paths: Paths) -> None:
     declared = declare(view("co"))
     apply(charon, declared, paths)
