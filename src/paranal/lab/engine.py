@@ -182,7 +182,9 @@ def _unmount_left() -> None:
     ours = (f"{STATE}/", f"{EXEC_ROOT}/")
     for point in reversed([line.split(" ")[1] for line in mounts]):
         if point.startswith(ours):
-            subprocess.run(["/usr/bin/umount", point], capture_output=True, check=False)  # noqa: S603
+            # Lazily, as dockerd does: a process of its that is just ending must not keep it here.
+            words = ["/usr/bin/umount", "--lazy", point]
+            subprocess.run(words, capture_output=True, check=False)  # noqa: S603 - fixed words
 
 
 def _ended(pid: int) -> bool:

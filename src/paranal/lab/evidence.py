@@ -1,4 +1,4 @@
-"""Keep what explains a failure before a lab goes: journals, tunnels, rules, routes, the facts."""
+"""Keep what explains a failure before a lab goes: journals, tunnels, rules, what Ansible said."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WAN_COMMANDS = {"addresses": ("ip", "address"), "rules": ("ip", "rule")}
 
 
 def collect(lab: Lab, folder: Path) -> list[Path]:
-    """Write ``PART.WHAT.txt`` files and the lab's facts into ``folder`` and return them.
+    """Write ``PART.WHAT.txt`` files, the lab's facts and Ansible's logs; return what was written.
 
     A part that does not answer leaves a file that says so.
     """
@@ -40,7 +40,8 @@ def collect(lab: Lab, folder: Path) -> list[Path]:
 
     with ThreadPoolExecutor(2) as pool:
         kept = [run.result() for run in [pool.submit(keep, *question) for question in asked]]
-    for source in (lab.home.folder / "lab.json", lab.home.agreement):
-        if source.exists():
+    logs = sorted(lab.home.log.glob("*.log"))
+    for source in (lab.home.folder / "lab.json", lab.home.agreement, *logs):
+        if source.exists() and source.parent != folder:
             kept.append(Path(shutil.copy(source, folder)))
     return kept

@@ -58,10 +58,13 @@ def environment(lab: Lab) -> dict[str, str]:
     return {**os.environ, **settings}
 
 
+_FAILED = "[ERROR]: Task failed: Action failed: "
+
+
 def play(lab: Lab, playbook: str, *options: str) -> Played:
     """Play to the end, keep the output under the lab's log folder, and return how it went.
 
-    Raises ``Refusal`` PAR-0221 with the last error that Ansible printed when a host fails.
+    Raises ``Refusal`` PAR-0221 with the first error that Ansible printed when a host fails.
     """
     name = playbook.removesuffix(".yml")
     lab.home.log.mkdir(parents=True, exist_ok=True)
@@ -80,13 +83,14 @@ def play(lab: Lab, playbook: str, *options: str) -> Played:
     seconds = time.monotonic() - started
     text = log.read_text(encoding="utf-8", errors="replace")
     if done.returncode:
-        raise Refusal("PAR-0221", playbook=name, reason=_error(text), log=log)
+        raise Refusal("PAR-0221", playbook=name, reason=cause(text), log=log)
     changed = {found["host"]: int(found["changed"]) for found in _RECAP.finditer(text)}
     return Played(name, round(seconds, 2), changed, log)
 
 
-def _error(text: str) -> str:
-    """Return the last error line of Ansible's output, else its last line."""
+def cause(text: str) -> str:
+    """Return the first error of Ansible's output, which is the cause of the rest; else its end."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("[ERROR]", "fatal:"))]
-    return (errors or lines or ["?"])[-1]
+    causes = [line for line in lines if line.startswith(_FAILED)]
+    others = [line for line in lines if line.startswith(("[ERROR]", "fatal:"))]
+    return causes[0].removeprefix(_FAILED) if causes else (others or lines or ["?"])[-1]

@@ -27,6 +27,7 @@ from paranal.lab import (
     lock,
     lowering,
     owner,
+    playbook,
     preflight,
     raising,
     report,
@@ -82,12 +83,27 @@ def test_an_engine_that_does_not_answer_is_one_refusal(lab: Lab) -> None:
     assert "no answer" in str(refusal.value)
 
 
+def test_a_failed_playbook_is_explained_by_its_first_error() -> None:
+    output = (
+        "TASK [base : preflight] ***\n"
+        "[ERROR]: Task failed: Action failed: PAR-0593: the cause\n"
+        "fatal: [pe]: FAILED! => \n    msg: PAR-0593: the cause\n"
+        "[ERROR]: Task failed: Action failed: PAR-0318: stopped\n"
+        "fatal: [pe]: FAILED! => \n"
+    )
+    assert playbook.cause(output) == "PAR-0593: the cause"
+    assert playbook.cause("[ERROR]: no inventory\n\n") == "[ERROR]: no inventory"
+    assert playbook.cause("") == "?"
+
+
 def test_a_node_that_does_not_answer_is_evidence_too(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence, "NODE_COMMANDS", {"sas": ("swanctl", "--list-sas")})
+    lab.home.log.mkdir()
+    (lab.home.log / "site.log").write_text("what Ansible said", encoding="utf-8")
     kept = evidence.collect(lab, tmp_path / "kept")
-    assert {path.name for path in kept} >= {"pe.sas.txt", "co.sas.txt", "lab.json"}
+    assert {path.name for path in kept} >= {"pe.sas.txt", "co.sas.txt", "lab.json", "site.log"}
     assert b"no answer" in (tmp_path / "kept" / "pe.sas.txt").read_bytes()
 
 
