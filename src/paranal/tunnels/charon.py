@@ -159,11 +159,15 @@ class Charon:
         return loaded
 
     def ike_sas(self) -> list[IkeSa]:
-        """Return every IKE_SA, the oldest first."""
+        """Return every IKE_SA that has a connection, the oldest first.
+
+        One whose peer has not said who it is has none yet, and is nobody's to judge or to end.
+        """
         found = [
             _ike_sa(name, entry)
             for message in self._stream("list_sas")
             for name, entry in _plain(message).items()
+            if name != _HALF_OPEN
         ]
         return sorted(found, key=lambda sa: int(sa.unique_id))
 
@@ -251,6 +255,10 @@ class Charon:
             raise CharonError(str(error).removeprefix("Command failed: ")) from error
         except (OSError, vici.exception.SessionException) as error:
             raise CharonError(f"{self._path}: {error or type(error).__name__}") from error
+
+
+_HALF_OPEN = "(unnamed)"
+"""What charon calls an IKE_SA before IKE_AUTH has chosen its connection."""
 
 
 def _ike_sa(name: str, entry: Mapping[str, Any]) -> IkeSa:

@@ -94,3 +94,14 @@ def test_a_charon_that_goes_away_while_it_is_asked_is_no_traceback(
     monkeypatch.setattr(charon, "_socket", Gone())
     with pytest.raises(CharonError, match=vici.SOCKET):
         charon.started()
+
+
+def test_an_ike_sa_whose_peer_has_not_said_who_it_is_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = [
+        {"(unnamed)": {"uniqueid": b"7", "state": b"CONNECTING"}},
+        {"pe-co-g00000000": {"uniqueid": b"6", "state": b"ESTABLISHED"}},
+    ]
+    monkeypatch.setattr(Charon, "_stream", lambda *_given: listed)
+    assert [sa.name for sa in Charon().ike_sas()] == ["pe-co-g00000000"]
