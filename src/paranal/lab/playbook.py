@@ -21,8 +21,7 @@ _RECAP = re.compile(
     r"\s+unreachable=(?P<unreachable>\d+)\s+failed=(?P<failed>\d+)",
     re.MULTILINE,
 )
-
-
+_FAILED = "[ERROR]: Task failed: Action failed: "
 _PLAIN = {"ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_NOCOLOR": "1"}
 """What is read again must not be coloured, also where CI or Molecule forces colours."""
 
@@ -56,9 +55,6 @@ def environment(lab: Lab) -> dict[str, str]:
     """Return the environment in which Ansible finds this lab and the repository's settings."""
     settings = {"PARANAL_LAB": lab.name, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     return {**os.environ, **settings}
-
-
-_FAILED = "[ERROR]: Task failed: Action failed: "
 
 
 def play(lab: Lab, playbook: str, *options: str) -> Played:
