@@ -51,21 +51,23 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write("paranal: interrumpido | interrupted\n")
         return 130
     except BrokenPipeError:
-        _give_up_output()
+        _end_output()
         return 141
     except OSError as error:
         # A full or read-only disk can stop any word at any file, also at the one it prints to.
         where = error.filename or args.command
         status = _refused(args, Refusal("PAR-0002", where=where, reason=error.strerror or error))
-        if error.filename is None:
-            _give_up_output()
+        _end_output()
         return status
     return status
 
 
-def _give_up_output() -> None:
-    """Let what is still in the buffer go, so that it does not fail once more when Python ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _end_output() -> None:
+    """Write what is still in the buffer, or let it go: it must not fail again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(args: argparse.Namespace, refusal: Refusal) -> int:

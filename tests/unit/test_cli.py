@@ -99,6 +99,27 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
     assert _view(writer) == (141, "")
 
 
+def test_a_failure_without_a_file_is_told_as_data_too() -> None:
+    """In a process of its own: what is lost at its end is not seen from inside."""
+    program = (
+        "import sys, types\n"
+        "from paranal import cli\n"
+        "def run(args): raise ConnectionRefusedError(111, 'Connection refused')\n"
+        "module = types.ModuleType('word_of_the_test')\n"
+        "module.configure = lambda parser: parser.add_argument('--json', action='store_true')\n"
+        "module.run = run\n"
+        "sys.modules['word_of_the_test'] = module\n"
+        "cli.COMMANDS['try'] = ('word_of_the_test', 'a word')\n"
+        "sys.exit(cli.main(['try', '--json']))\n"
+    )
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-c", program], capture_output=True, check=False, text=True, env=buffered
+    )
+    assert done.returncode == cli.EXIT_REFUSED
+    assert json.loads(done.stdout)["refusal"]["code"] == "PAR-0002"
+
+
 def test_output_that_cannot_be_written_is_told_once() -> None:
     status, said = _view(os.open("/dev/full", os.O_WRONLY))
     assert (status, said.count("\n")) == (cli.EXIT_REFUSED, 1)
