@@ -201,6 +201,14 @@ def test_the_clear_is_refused_before_anything_is_accepted(found: dict[str, Any])
     assert "hook prerouting priority raw" in text.split("chain input")[0]
 
 
+@pytest.mark.req("R6", "B3")
+def test_our_own_alliance_addresses_are_in_tunnels_only(rules: list[str]) -> None:
+    """Also for an ICMP error from the WAN, and for a reply to our own side's services."""
+    for address, counter in (("ip daddr", "clear_in"), ("ip saddr", "clear_out")):
+        (guard,) = [rule for rule in rules if rule.startswith(f"{address} @own_addresses")]
+        assert f'counter name "{counter}" jump' in guard
+
+
 def test_the_comment_says_who_the_peer_is_and_whom_to_call(found: dict[str, Any]) -> None:
     text = swanctl(found)
     for peer in found["peers"]:
