@@ -1,4 +1,4 @@
-"""``paranal agreement check|view|digest``: is this agreement sound, and what does a member get?"""
+"""``paranal agreement check|view|digest|sheet``: is it sound, and what does a member get of it?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 from paranal.agreement.check import problems
 from paranal.agreement.derive import member_view
 from paranal.agreement.load import Agreement, load
+from paranal.agreement.sheet import pair_name, published, sheet
+from paranal.agreement.sheet_page import page
 from paranal.agreement.source import read
-from paranal.messages import Refusal
+from paranal.messages import LANGUAGES, Refusal
 
 DEFAULT = Path("agreement/pacific-alliance.yml")
 
@@ -36,11 +38,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--json", action="store_true", help="print data instead of text")
         if action == "view":
             command.add_argument("--member", required=True, help="two-letter code, for example pe")
+    summary = "print one pair's parameters on a page, for a gateway of any make"
+    command = actions.add_parser("sheet", help=summary, description=summary)
+    command.add_argument("pair", metavar="PAIR", help="for example pe-co")
+    command.add_argument("--agreement", type=Path, default=DEFAULT, help=f"default {DEFAULT}")
+    command.add_argument("--from", dest="local", help="end to type it into (default: the first)")
+    command.add_argument("--lang", choices=LANGUAGES, default="es", help="default es")
+    command.add_argument("--json", action="store_true", help="print data instead of text")
+    command.add_argument("-o", dest="output", type=Path, metavar="FILE", help="default: print")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do one action; 0 sound, 3 refused."""
-    action = {"check": _check, "view": _view, "digest": _digest}[args.action]
+    action = {"check": _check, "view": _view, "digest": _digest, "sheet": _sheet}[args.action]
     return action(args)
 
 
@@ -86,4 +96,21 @@ def _digest(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(data) + "\n")
     else:
         sys.stdout.write(f"{agreement.digest}\n")
+    return 0
+
+
+def _sheet(args: argparse.Namespace) -> int:
+    agreement = load(args.agreement)
+    pair = pair_name(agreement, args.pair)
+    # Members publish their CA certificates beside the agreement.
+    fingerprints = published(args.agreement.parent / "ca", pair)
+    found = sheet(agreement, pair, args.local or args.pair.split("-")[0], fingerprints)
+    if args.json:
+        text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
+    else:
+        text = page(found, args.lang)
+    if args.output:
+        args.output.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
     return 0
