@@ -28,6 +28,7 @@ RANGES = {
     "query": "05",
     "status": "06",
     "network": "07",
+    "audit": "08",
 }
 """Catalogue file -> the two digits that its codes begin with (docs/architecture.md)."""
 

@@ -1,0 +1,94 @@
+"""A member's rules as the role firewall would load them, and any rules as nft reads them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2.nativetypes import NativeEnvironment
+
+from paranal.messages import Refusal
+from paranal.rendering import render
+
+ROOT = Path(__file__).resolve().parents[4]
+"""The checkout: the rules come from its templates and from its role's defaults."""
+
+LIST = "nft --json --numeric list ruleset"
+SECONDS = 30
+
+
+def rules(
+    view: Mapping[str, Any], variables: Mapping[str, Any] | None = None, root: Path = ROOT
+) -> str:
+    """Return the rule file that role firewall makes of a view.
+
+    ``variables`` are the inventory's ``firewall_*``; the role's own defaults fill the rest.
+    """
+    role = root / "roles" / "firewall"
+    given = {**_yaml(role / "defaults/main.yml"), "node_view": view, **(variables or {})}
+    posts = _filled(_yaml(role / "vars/main.yml")["__firewall_posts"], given)
+    values = {
+        "view": view,
+        "management_sources": given["firewall_management_sources"],
+        "services": [*posts, *given["firewall_national_services"]],
+        "log_rate": given["firewall_log_rate"],
+        "tunnel_mss": given["firewall_tunnel_mss"],
+    }
+    return render(root / "templates", "nft/firewall.nft.j2", values)
+
+
+def variables(file: Path) -> dict[str, Any]:
+    """Return an inventory file's variables. Raises ``Refusal`` PAR-0808 when it holds none."""
+    try:
+        found = _yaml(file)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Refusal("PAR-0808", where=str(file), reason=" ".join(str(error).split())) from error
+    if not isinstance(found, dict):
+        raise Refusal("PAR-0808", where=str(file), reason=type(found).__name__)
+    return found
+
+
+def _yaml(file: Path) -> Any:  # noqa: ANN401 - YAML of any shape
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+
+
+def _filled(value: Any, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - YAML of any depth
+    """Fill in what Ansible would, in every text of a variable."""
+    if isinstance(value, list):
+        return [_filled(each, given) for each in value]
+    if isinstance(value, dict):
+        return {key: _filled(each, given) for key, each in value.items()}
+    return NativeEnvironment().from_string(value).render(given) if isinstance(value, str) else value
+
+
+def listing(text: str, where: str) -> dict[str, Any]:
+    """Return what nft and this kernel make of rules: text, or JSON as nft lists it.
+
+    They are loaded into a network namespace that ends with the command. Raises ``Refusal`` PAR-0803
+    without nft or a namespace, PAR-0804 for rules that nft refuses.
+    """
+    form = "--json " if text.lstrip().startswith("{") else ""
+    unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
+    load = f"nft {form}--file /dev/stdin && exec {LIST}"
+    ready = _run([*unshare, "sh", "-c", LIST], "")
+    if ready.returncode != 0:
+        raise Refusal("PAR-0803", reason=ready.stderr.strip() or f"status {ready.returncode}")
+    done = _run([*unshare, "sh", "-c", load], text)
+    if done.returncode != 0:
+        raise Refusal("PAR-0804", where=where, reason=done.stderr.strip().splitlines()[0])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _run(argv: Sequence[str], given: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603 - our own words; the rules go in by standard input
+            argv, input=given, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refusal("PAR-0803", reason=str(error)) from error
