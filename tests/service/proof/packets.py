@@ -1,0 +1,208 @@
+"""Packets for the real kernel: whole headers as bytes, and random ones that lie on boundaries."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from paranal.audit.proof import values
+from paranal.audit.proof.ruleset import Rule, Ruleset
+from paranal.audit.proof.space import Packet
+from paranal.audit.proof.values import FIELDS, IPV4, IPV6, Values, address_text, interface_name
+
+CLIENT_PORT = 40000
+
+
+class Flow(NamedTuple):
+    """One connection as its first packet has it; addresses as texts."""
+
+    source: str
+    destination: str
+    protocol: int
+    sport: int
+    dport: int
+
+
+def reverse(flow: Flow) -> Flow:
+    """Return the flow that was begun at the other end."""
+    return Flow(flow.destination, flow.source, flow.protocol, flow.dport, flow.sport)
+
+
+def header(source: int, destination: int, protocol: int, hops: int, payload: bytes) -> bytes:
+    """Return a packet of either family; addresses as places on the line."""
+    a, b = (ipaddress.ip_address(address_text(each)) for each in (source, destination))
+    if a.version == 6:
+        start = struct.pack("!IHBB", 6 << 28, len(payload), protocol, hops)
+        return start + a.packed + b.packed + payload
+    length = 20 + len(payload)
+    start = struct.pack("!BBHHHBBH", 0x45, 0, length, 1, 0x4000, hops, protocol, 0)
+    plain = start + a.packed + b.packed
+    total = sum(struct.unpack("!10H", plain))
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
+    return plain[:10] + struct.pack("!H", checksum) + plain[12:] + payload
+
+
+def transport(packet: Packet, about: Flow | None) -> bytes:
+    """Return what follows the address header; ``about`` is the flow that an ICMP error is about."""
+    protocol = packet["protocol"]
+    if protocol in (values.TCP, values.UDP) and values.NO_PORT in (
+        packet["sport"],
+        packet["dport"],
+    ):
+        return b""
+    ports = struct.pack("!HH", packet["sport"] & 0xFFFF, packet["dport"] & 0xFFFF)
+    if protocol == values.TCP:
+        flags = packet["tcp_flags"] & 0xFF
+        return ports + struct.pack("!IIBBHHH", 1, 1, 5 << 4, flags, 1024, 0, 0)
+    if protocol == values.UDP:
+        return ports + struct.pack("!HH", 8, 0)
+    if protocol in (values.ICMP, values.ICMPV6):
+        if values.NO_OCTET in (packet["icmp_type"], packet["icmp_code"]):
+            return b""
+        start = struct.pack("!BBHI", packet["icmp_type"], packet["icmp_code"], 0, 1280)
+        return start + (quoted(about) if about else bytes(28))
+    return bytes(16)
+
+
+def quoted(flow: Flow) -> bytes:
+    """Return the head of a flow's packet, as an ICMP error carries it."""
+    ports = struct.pack("!HHI", flow.sport, flow.dport, 0) + bytes(12)
+    ends = values.address(flow.source), values.address(flow.destination)
+    return header(*ends, flow.protocol, 64, ports)
+
+
+def whole(packet: Packet, about: Flow | None = None) -> bytes:
+    """Return a packet of the model as bytes."""
+    payload = transport(packet, about)
+    hops = packet["hops"]
+    return header(packet["source"], packet["destination"], packet["protocol"], hops, payload)
+
+
+class Sender:
+    """Draws packets: half of them near a rule, so that every rule is hit and just missed."""
+
+    def __init__(self, seed: int, ruleset: Ruleset, flows: Sequence[Flow]) -> None:
+        """Remember what is worth aiming at."""
+        self.random = random.Random(seed)  # noqa: S311 - not a secret: the same packets every time
+        self.rules = [
+            rule
+            for chain in ruleset.chains.values()
+            for rule in chain.rules
+            if rule.verdict and all(each.spans for each in rule.condition.values())
+        ]
+        self.flows = list(flows)
+        self.pools = {name: self._pool(name) for name in FIELDS}
+
+    def _pool(self, field: str) -> list[int]:
+        """Return the edges of every set that a rule names, and what lies just outside them."""
+        edges = {
+            edge
+            for rule in self.rules
+            for first, last in rule.condition.get(field, Values(())).spans
+            for edge in (first - 1, first, last, last + 1)
+            if edge in FIELDS[field]
+        }
+        return sorted(edges)
+
+    def draw(self, interfaces: Sequence[str]) -> tuple[str, Packet, Flow | None]:
+        """Return a way, a packet, and the flow that it is about if it is an error."""
+        rule = self.random.choice(self.rules) if self.random.random() < 0.6 else None
+        way = self._way(rule)
+        family = self._family(rule)
+        packet = {name: self._value(name, rule, family) for name in FIELDS}
+        interface = "oif" if way == "out" else "iif"
+        known = [values.interface(name) for name in interfaces]
+        if packet[interface] not in known:
+            packet[interface] = self.random.choice(known)
+        for name in self.random.sample(sorted(FIELDS), self.random.choice((0, 0, 1, 1, 2))):
+            if name not in ("iif", "oif", "source", "destination"):
+                packet[name] = self._value(name, None, family)
+        about = None
+        if self.random.random() < 0.5:
+            about = self._along(packet, rule)
+        return way, packet, about
+
+    def _way(self, rule: Rule | None) -> str:
+        if rule and {"oif", "encrypted"} & rule.condition.keys():
+            return "out"
+        if rule and {"iif", "decrypted"} & rule.condition.keys():
+            return "in"
+        return self.random.choice(("in", "out"))
+
+    def _family(self, rule: Rule | None) -> Values:
+        for name in ("source", "destination"):
+            if rule and name in rule.condition:
+                allowed = [each for each in (IPV4, IPV6) if (rule.condition[name] & each).spans]
+                return self.random.choice(allowed)
+        return self.random.choice((IPV4, IPV4, IPV6))
+
+    def _value(self, field: str, rule: Rule | None, family: Values) -> int:
+        allowed = FIELDS[field]
+        if field in ("source", "destination"):
+            allowed = allowed & family
+        if rule and field in rule.condition and (rule.condition[field] & allowed).spans:
+            allowed = allowed & rule.condition[field]
+        pool = [each for each in self.pools[field] if each in allowed]
+        if field in ("sport", "dport") and CLIENT_PORT in allowed and self.random.random() < 0.5:
+            return CLIENT_PORT
+        if pool and self.random.random() < 0.7:
+            return self.random.choice(pool)
+        first, last = self.random.choice(allowed.spans)
+        return self.random.randint(first, last)
+
+    def _along(self, packet: dict[str, int], rule: Rule | None) -> Flow | None:
+        """Put the packet on a flow that is known, either way; an error is about one."""
+        both = [*self.flows, *map(reverse, self.flows)]
+        meant = [flow for flow in both if rule and _meets(flow, rule)]
+        flow = self.random.choice(meant or both)
+        ends = [values.address(flow.source), values.address(flow.destination)]
+        if (ends[0] in IPV4) != (packet["source"] in IPV4):
+            return None
+        if packet["protocol"] in (values.ICMP, values.ICMPV6):
+            packet["destination"] = ends[0]
+            if self.random.random() < 0.7:
+                packet["source"] = ends[1]
+            return flow
+        if packet["protocol"] == flow.protocol and self.random.random() < 0.7:
+            packet["source"], packet["destination"] = ends
+            packet["sport"], packet["dport"] = flow.sport, flow.dport
+        return None
+
+
+def _meets(flow: Flow, rule: Rule) -> bool:
+    """Tell whether a flow's packet is what a rule names, addresses and ports."""
+    seen = {
+        "source": values.address(flow.source),
+        "destination": values.address(flow.destination),
+        "protocol": flow.protocol,
+        "sport": flow.sport,
+        "dport": flow.dport,
+    }
+    return all(seen[name] in rule.condition[name] for name in seen.keys() & rule.condition.keys())
+
+
+def sent(way: str, packet: Packet, about: Flow | None) -> dict[str, Any]:
+    """Return a packet as ``wire.py`` takes it."""
+    interface = interface_name(packet["oif" if way == "out" else "iif"])
+    return {"way": way, "interface": interface, "bytes": whole(packet, about).hex()}
+
+
+def as_observed(packet: Packet, hook: str, seen: Mapping[str, Any]) -> dict[str, int]:
+    """Return the packet with what only the kernel could say of it at a hook."""
+    interface = values.interface(seen["before"][hook])
+    found = {**packet, "decrypted": 0, "encrypted": 0, "return_path": 1}
+    found["iif"], found["oif"] = (0, interface) if hook == "output" else (interface, 0)
+    state = seen["states"][0] if seen["states"] else "untracked"
+    if state in ("established", "related"):
+        state = f"{state} {seen['direction']}"
+    found["tracked"] = values.TRACKED[state]
+    payload = packet["protocol"] in (values.TCP, values.UDP)
+    if payload and values.NO_PORT in (packet["sport"], packet["dport"]):
+        found |= {"sport": values.NO_PORT, "dport": values.NO_PORT, "tcp_flags": values.NO_OCTET}
+    if values.NO_OCTET in (packet["icmp_type"], packet["icmp_code"]):
+        found |= {"icmp_type": values.NO_OCTET, "icmp_code": values.NO_OCTET}
+    return found
