@@ -91,7 +91,8 @@ def downgrade(lab: Lab, what: str) -> None:
 def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **asked: object) -> None:
     """Start an attack (``hostile``) on a member under the addresses of ``sources``.
 
-    Without a source, all its peers'. Raises ``Refusal`` PAR-0243 while another is under way.
+    Without a source, all its peers'. ``asked`` is what the kind needs, or other addresses to write
+    into the packets. Raises ``Refusal`` PAR-0243 while another is under way.
     """
     if hostile.running(lab.home.wan):
         raise Refusal("PAR-0243", lab=lab.name)
@@ -101,6 +102,7 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
         "kind": kind,
         "member": member,
         "target": _address(lab, member),
+        "via": _address(lab, member),
         "sources": [_address(lab, code) for code in peers],
         "link": names.wan_link(peers[0]),
         **asked,
@@ -145,14 +147,15 @@ def present(lab: Lab) -> dict[str, Any]:
 
     ``{"line": impairment, "counters": {...}, "links_down": [member], "partitions": [[a, b]],
     "oneway": [[from, to]], "mtu": {member: octets}, "silent_mtu": {member: octets},
-    "downgrades": {what: packets edited}, "attack": None | {"kind", "member", "counted", ...}}``
+    "downgrades": [what], "caught": {"lost co pe": packets, ...},
+    "attack": None | {"kind", "member", "counted", ...}}``
     """
     members = lab.facts()["members"]
     down = wiring.links_down(lab.wan_pid(), [names.wan_link(member) for member in members])
     line = _ask_relay(lab, "")
-    rules = _caught(lab)
+    caught = _caught(lab)
     words: dict[str, list[list[str]]] = {"lost": [], "mtu": [], "downgrade": []}
-    for name in rules:
+    for name in caught:
         kind, *rest = name.split()
         words[kind].append(rest)
     lost = sorted(words["lost"])
@@ -164,7 +167,8 @@ def present(lab: Lab) -> dict[str, Any]:
         "oneway": [pair for pair in lost if pair[::-1] not in lost],
         "mtu": _narrowed(lab),
         "silent_mtu": {member: int(octets) for member, octets in words["mtu"]},
-        "downgrades": {what: rules[f"downgrade {what}"] for (what,) in words["downgrade"]},
+        "downgrades": [what for (what,) in words["downgrade"]],
+        "caught": caught,
         "attack": last if last and not last["ended"] else None,
     }
 

@@ -64,7 +64,7 @@ class Attack:
         """Send one IP packet, cut to the line's size."""
         whole = len(packet) <= packets.MTU
         for piece in [packet] if whole else packets.fragments(packet, number=self.counted["sent"]):
-            self._socket.sendto(piece, (self.asked["target"], 0))
+            self._socket.sendto(piece, (self.asked["via"], 0))
         self.counted["sent"] += 1
 
     def count(self, what: str) -> None:

@@ -54,9 +54,8 @@ def faults_text(present: dict[str, Any]) -> list[str]:
     for kind in ("mtu", "silent_mtu"):
         told = kind.replace("_", " ")
         lines += [f"{told}: {member} {octets}" for member, octets in present[kind].items()]
-    lines += [
-        f"downgrade: {what} ({count} edited)" for what, count in present["downgrades"].items()
-    ]
+    lines += [f"downgrade: {what}" for what in present["downgrades"]]
+    lines += [f"caught: {name} {count}" for name, count in present["caught"].items()]
     if attack := present["attack"]:
         counted = ", ".join(f"{count} {what}" for what, count in attack["counted"].items())
         lines.append(f"attack: {attack['kind']} on {attack['member']} ({counted})")

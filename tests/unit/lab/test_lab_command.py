@@ -159,7 +159,14 @@ def test_a_private_key_is_nobody_elses(tmp_path: Path) -> None:
 def test_faults_are_told_and_their_absence_too() -> None:
     none = {
         **{"line": {"delay_ms": 0.0}, "counters": {}, "links_down": [], "partitions": []},
-        **{"oneway": [], "mtu": {}, "silent_mtu": {}, "downgrades": {}, "attack": None},
+        **{
+            "oneway": [],
+            "mtu": {},
+            "silent_mtu": {},
+            "downgrades": [],
+            "caught": {},
+            "attack": None,
+        },
     }
     assert report.faults_text(none) == ["no faults"]
     some = {
@@ -170,11 +177,12 @@ def test_faults_are_told_and_their_absence_too() -> None:
         "oneway": [["cl", "co"]],
         "mtu": {"pe": 1400},
         "silent_mtu": {"mx": 1280},
-        "downgrades": {"dh": 3},
+        "downgrades": ["dh"],
+        "caught": {"lost cl co": 3},
         "attack": {"kind": "flood", "member": "pe", "counted": {"sent": 7}},
     }
     assert report.faults_text(some) == [
         *("line: delay_ms 40 (2 lost)", "link down: co", "partition: mx | pe"),
         *("one way lost: cl > co", "mtu: pe 1400", "silent mtu: mx 1280"),
-        *("downgrade: dh (3 edited)", "attack: flood on pe (7 sent)"),
+        *("downgrade: dh", "caught: lost cl co 3", "attack: flood on pe (7 sent)"),
     ]
