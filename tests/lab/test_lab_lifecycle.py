@@ -262,7 +262,7 @@ def test_a_pulled_cable_and_a_partition_and_their_end(lab: Lab) -> None:
         if kind == "link":
             faults.set_link(lab, "co", "down")
         else:
-            faults.partition(lab, "co", "pe")
+            faults.partition(lab, ["co"], ["pe"])
         assert _ping(lab, "pe", target, 2)[0] == 0
         assert faults.present(lab)[told[0]] == told[1]
         faults.clear(lab)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -17,8 +19,12 @@ from paranal.pki.profiles import profile_named
 from paranal.pki.storage import read_passphrase
 
 
-def forge(lab: Lab, authority: str, profile: str, name: str) -> tuple[str, str]:
+def forge(
+    lab: Lab, authority: str, profile: str, name: str, ahead: timedelta = timedelta(0)
+) -> tuple[str, str]:
     """Return key and chain (PEM) of a leaf for ``name``, signed by ``authority``'s issuing CA.
+
+    ``ahead``: the authority's clock is so far ahead of ours.
 
     ``paranal pki`` refuses to issue a foreign name (PAR-0407); whoever holds the key can.
     """
@@ -37,7 +43,7 @@ def forge(lab: Lab, authority: str, profile: str, name: str) -> tuple[str, str]:
         x509.random_serial_number(),
         issuer,
         issuer_key,
-        utc_now(),
+        utc_now() + ahead,
     )
     chain = leaf.public_bytes(Encoding.PEM) + issuer.public_bytes(Encoding.PEM)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

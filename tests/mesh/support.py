@@ -250,11 +250,15 @@ class Capture:
         """Return what was seen and not planted by us."""
         return [line for line in self.seen if not any(mark in line for mark in self._planted)]
 
+    def expect(self, mark: str) -> None:
+        """Take packets whose line has ``mark`` for planted by the test itself."""
+        self._planted.add(mark)
+
     def plant(self, link: str, source: str, target: str) -> bool:
         """Send one packet in clear onto a link of ``wan``; tell whether this capture sees it."""
         port = 40000 + len(self._planted)
         mark = f"{source}.{port} > {target}.9:"
-        self._planted.add(mark)
+        self.expect(mark)
         in_part(self._lab, WAN, "plant", link=link, source=source, target=target, port=port)
         return eventually(lambda: any(mark in line for line in self.seen), READY_SECONDS)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
-from paranal.lab import equip, faults, image, lowering, playbook, raising, relay, report
+from paranal.lab import equip, fault_cli, image, lowering, playbook, raising, report
 from paranal.lab.capture import capture
 from paranal.lab.lab import Lab
+from paranal.lab.reading import codes, duration
 from paranal.messages import Refusal
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         return command
 
     up = word("up", _up, "bring the lab up; a running one that fits is left alone")
-    up.add_argument("--members", type=_codes, help="which members, comma separated (default: all)")
+    up.add_argument("--members", type=codes, help="which members, comma separated (default: all)")
     up.add_argument("--agreement", help="file, or a word for agreement/WORD.yml")
     up.add_argument("--image", choices=sorted(image.RECIPES), help="the nodes' Debian")
     up.add_argument("--data-plane", choices=["userspace", "kernel"], default="userspace")
@@ -47,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _json(word("status", _status, "each node's state and the faults on the lines"))
     _json(word("list", _list, "every lab on this machine"))
     gc = word("gc", _gc, "take down the labs whose owner has gone")
-    gc.add_argument("--older-than", type=_duration, default=2 * 3600.0, help="such as 2h (default)")
+    gc.add_argument("--older-than", type=duration, default=2 * 3600.0, help="such as 2h (default)")
     gc.add_argument("only", nargs="*", metavar="LAB", help="these labs only (default: all)")
     _json(gc)
     execute = word("exec", _exec, "run a command in a member, a border (pe-border) or wan")
@@ -68,31 +65,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     play.add_argument("playbook", help="name under playbooks/, with or without .yml")
     play.add_argument("options", nargs=argparse.REMAINDER)
     _json(word("equip", _equip, "enrol the posts and load synthetic records, after site.yml"))
-    _configure_fault(word("fault", _fault, "break the lines, or mend them"))
+    fault_cli.configure(word("fault", fault_cli.run, "break the lines, or mend them"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the word and return its exit status."""
     act: Callable[[argparse.Namespace], int] = args.act
     return act(args)
-
-
-def _configure_fault(fault: argparse.ArgumentParser) -> None:
-    kinds = fault.add_subparsers(dest="kind", required=True, metavar="KIND")
-    delay = kinds.add_parser("delay", help="delay, one way, with what else the line does")
-    delay.add_argument("delay", type=_duration, help="such as 40ms; 0ms for none")
-    delay.add_argument("--jitter", type=_duration, default=0.0, help="such as 5ms")
-    for key in ("loss", "reorder", "duplicate"):
-        delay.add_argument(f"--{key}", type=_percent, default=0.0, help="such as 5%%")
-    kinds.add_parser("clear", help="mend everything")
-    link = kinds.add_parser("link", help="pull or plug a member's WAN cable")
-    link.add_argument("node")
-    link.add_argument("state", choices=["up", "down"])
-    partition = kinds.add_parser("partition", help="two members no longer reach each other")
-    partition.add_argument("one")
-    partition.add_argument("other")
-    for kind in kinds.choices.values():
-        _json(kind)
 
 
 def _up(args: argparse.Namespace) -> int:
@@ -170,30 +149,6 @@ def _equip(args: argparse.Namespace) -> int:
     return _print(args, changed, f"posts: {posts}; sources: {sources}")
 
 
-def _fault(args: argparse.Namespace) -> int:
-    lab = Lab(args.name)
-    with lab.operated():
-        if args.kind == "delay":
-            faults.impair(
-                lab,
-                relay.Impairment(
-                    delay_ms=args.delay * 1000,
-                    jitter_ms=args.jitter * 1000,
-                    loss=args.loss,
-                    reorder=args.reorder,
-                    duplicate=args.duplicate,
-                ),
-            )
-        elif args.kind == "link":
-            faults.set_link(lab, args.node, args.state)
-        elif args.kind == "partition":
-            faults.partition(lab, args.one, args.other)
-        else:
-            faults.clear(lab)
-        present = faults.present(lab)
-    return _print(args, present, "\n".join(report.faults_text(present)))
-
-
 def _print(args: argparse.Namespace, data: object, text: str) -> int:
     output = json.dumps(data, indent=2, ensure_ascii=False) if args.json else text
     sys.stdout.write(f"{output}\n")
@@ -204,32 +159,9 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print data instead of text")
 
 
-def _codes(text: str) -> tuple[str, ...]:
-    return tuple(code.strip() for code in text.split(",") if code.strip())
-
-
-def _duration(text: str) -> float:
-    """Return seconds. Raises ``Refusal`` PAR-0218 for all but ``40ms``, ``2h`` and their like."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise Refusal("PAR-0218", reason=f"«{text}»: 40ms, 10s, 5m, 2h, 1d")
-    return float(match[1]) * _SECONDS[match[2]]
-
-
 def new_file(text: str) -> Path:
     """Return a path to write to. Raises ``Refusal`` PAR-0218 for a folder or one in no folder."""
     path = Path(text)
     if path.is_dir() or not path.parent.is_dir():
         raise Refusal("PAR-0218", reason=f"«{text}»: {path.parent}/FILE")
     return path
-
-
-def _percent(text: str) -> float:
-    """Return a fraction. Raises ``Refusal`` PAR-0218 unless it is ``0%`` to ``100%``."""
-    try:
-        value = float(text.removesuffix("%")) / 100
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise Refusal("PAR-0218", reason=f"«{text}»: 0% ... 100%")
-    return value

@@ -50,6 +50,15 @@ def faults_text(present: dict[str, Any]) -> list[str]:
         lines.append(f"line: {seen} ({counted})")
     lines += [f"link down: {member}" for member in present["links_down"]]
     lines += [f"partition: {one} | {other}" for one, other in present["partitions"]]
+    lines += [f"one way lost: {one} > {other}" for one, other in present["oneway"]]
+    for kind in ("mtu", "silent_mtu"):
+        told = kind.replace("_", " ")
+        lines += [f"{told}: {member} {octets}" for member, octets in present[kind].items()]
+    lines += [f"downgrade: {what}" for what in present["downgrades"]]
+    lines += [f"caught: {name} {count}" for name, count in present["caught"].items()]
+    if attack := present["attack"]:
+        counted = ", ".join(f"{count} {what}" for what, count in attack["counted"].items())
+        lines.append(f"attack: {attack['kind']} on {attack['member']} ({counted})")
     return lines or ["no faults"]
 
 

@@ -8,7 +8,6 @@ imported where it is used: it takes a third of a second, which most of the lab's
 from __future__ import annotations
 
 import errno
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_interface
@@ -18,8 +17,6 @@ from typing import Any
 from paranal.lab.plan import HOST, Link, Plan
 
 IFA_F_NODAD = 0x02
-PARTITION_PRIORITY = 100
-"""Priority of the ``wan`` namespace's rules that part two members; the relay's come after it."""
 
 
 @contextmanager
@@ -75,39 +72,6 @@ def links_down(pid: int, interfaces: Iterable[str]) -> list[str]:
     with namespace(pid) as route:
         up = {link.get("ifname") for link in route.get_links() if link["flags"] & 1}
     return [interface for interface in interfaces if interface not in up]
-
-
-def part_addresses(pid: int, one: str, other: str) -> None:
-    """Drop what two IPv4 addresses send each other through the namespace of ``pid``."""
-    parted = partitions(pid)
-    with namespace(pid) as route:
-        for source, target in ((one, other), (other, one)):
-            if (source, target) not in parted:
-                route.rule("add", **_partition_rule(source, target))
-
-
-def heal_addresses(pid: int) -> None:
-    """Remove every partition in the namespace of ``pid``."""
-    parted = partitions(pid)
-    with namespace(pid) as route:
-        for source, target in parted:
-            route.rule("del", **_partition_rule(source, target))
-
-
-def partitions(pid: int) -> list[tuple[str, str]]:
-    """Return the (source, target) addresses parted in the namespace of ``pid``, sorted."""
-    with namespace(pid) as route:
-        rules = route.get_rules(family=socket.AF_INET)
-    return sorted(
-        (rule.get("src"), rule.get("dst"))
-        for rule in rules
-        if rule.get("priority") == PARTITION_PRIORITY
-    )
-
-
-def _partition_rule(source: str, target: str) -> dict[str, Any]:
-    addresses = {"src": source, "src_len": 32, "dst": target, "dst_len": 32}
-    return {"action": "blackhole", "priority": PARTITION_PRIORITY, **addresses}
 
 
 def _configure(route: Any, interface: str, address: str) -> None:  # noqa: ANN401 - pyroute2 is untyped

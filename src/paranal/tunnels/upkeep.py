@@ -110,19 +110,28 @@ def renew_lately_changed(charon: Daemon, record: Record, paths: Paths) -> list[s
 
 
 def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
-    """End all but the newest complete IKE_SA of each connection we initiate; return their names.
+    """Leave the newest complete IKE_SA of each connection we initiate; return the names ended.
 
-    Two are left when both ends came up at once, or the responder reauthenticated. Only the
-    initiator may end one: the peer only traps, so it does not start it again.
+    Two are left when both ends came up at once, or the responder reauthenticated. One that lacks a
+    channel is left when a packet at the responder was first (its trap asks for one channel); it
+    goes once it is not just coming up. Only the initiator may end one: the peer only traps, so it
+    does not start it again.
     """
     ended, sas = [], charon.ike_sas()
     for connection in wanted:
-        whole = [
+        mine = [sa for sa in sas if sa.name == connection["name"]]
+        whole = [sa for sa in mine if sa.installed() >= set(connection["channels"])]
+        if not connection["initiates"] or not whole:
+            continue
+        stale = [
             sa
-            for sa in sas
-            if sa.name == connection["name"] and sa.installed() >= set(connection["channels"])
+            for sa in mine
+            if sa not in whole
+            and sa.established
+            and not sa.busy
+            and sa.established_seconds >= SETTLED_SECONDS
         ]
-        for sa in whole[:-1] if connection["initiates"] else []:
+        for sa in [*whole[:-1], *stale]:
             charon.end_ike(sa.unique_id)
             ended.append(sa.name)
     return ended

@@ -1,4 +1,4 @@
-"""Send one UDP packet, in clear and with any source address, onto a link."""
+"""Send one UDP packet, in clear and with any source address, onto a link; ``octets`` of content."""
 
 import json
 import socket
@@ -6,7 +6,7 @@ import struct
 import sys
 
 given = json.loads(sys.argv[1])
-payload = b"planted"
+payload = b"planted".ljust(given.get("octets", 0))
 udp = struct.pack("!HHHH", given["port"], 9, 8 + len(payload), 0) + payload  # 0: no checksum
 addresses = socket.inet_aton(given["source"]) + socket.inet_aton(given["target"])
 head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, socket.IPPROTO_UDP, 0) + addresses

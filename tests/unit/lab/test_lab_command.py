@@ -157,13 +157,32 @@ def test_a_private_key_is_nobody_elses(tmp_path: Path) -> None:
 
 
 def test_faults_are_told_and_their_absence_too() -> None:
-    none = {"line": {"delay_ms": 0.0}, "counters": {}, "links_down": [], "partitions": []}
+    none = {
+        **{"line": {"delay_ms": 0.0}, "counters": {}, "links_down": [], "partitions": []},
+        **{
+            "oneway": [],
+            "mtu": {},
+            "silent_mtu": {},
+            "downgrades": [],
+            "caught": {},
+            "attack": None,
+        },
+    }
     assert report.faults_text(none) == ["no faults"]
     some = {
         "line": {"delay_ms": 40.0, "loss": 0.0},
         "counters": {"lost": 2},
         "links_down": ["co"],
         "partitions": [["mx", "pe"]],
+        "oneway": [["cl", "co"]],
+        "mtu": {"pe": 1400},
+        "silent_mtu": {"mx": 1280},
+        "downgrades": ["dh"],
+        "caught": {"lost cl co": 3},
+        "attack": {"kind": "flood", "member": "pe", "counted": {"sent": 7}},
     }
-    told = ["line: delay_ms 40 (2 lost)", "link down: co", "partition: mx | pe"]
-    assert report.faults_text(some) == told
+    assert report.faults_text(some) == [
+        *("line: delay_ms 40 (2 lost)", "link down: co", "partition: mx | pe"),
+        *("one way lost: cl > co", "mtu: pe 1400", "silent mtu: mx 1280"),
+        *("downgrade: dh", "caught: lost cl co 3", "attack: flood on pe (7 sent)"),
+    ]

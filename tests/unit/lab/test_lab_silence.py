@@ -110,7 +110,7 @@ def test_a_node_that_does_not_answer_is_evidence_too(
 def test_the_faults_of_a_stopped_lab_are_refused(stopped: Lab) -> None:
     for act in (
         lambda: faults.set_link(stopped, "pe", "down"),
-        lambda: faults.partition(stopped, "co", "pe"),
+        lambda: faults.partition(stopped, ["co"], ["pe"]),
         lambda: faults.present(stopped),
         lambda: report.status(stopped),
         lambda: raising.reboot(stopped, "pe"),
@@ -122,7 +122,7 @@ def test_the_faults_of_a_stopped_lab_are_refused(stopped: Lab) -> None:
 
 def test_a_member_is_not_parted_from_itself(stopped: Lab) -> None:
     with pytest.raises(Refusal) as refusal:
-        faults.partition(stopped, "pe", "pe")
+        faults.partition(stopped, ["pe"], ["pe"])
     assert refusal.value.code == "PAR-0218"
 
 

@@ -17,7 +17,14 @@ from paranal.tunnels.charon import CharonError
 from paranal.tunnels.plan import Step
 from paranal.tunnels.reconcile import Result, preview, reconcile, survey
 from paranal.tunnels.record import Declared, Paths, read_record
-from paranal.tunnels.upkeep import ask_again, end_duplicates, renew, renew_lately_changed, settle
+from paranal.tunnels.upkeep import (
+    SETTLED_SECONDS,
+    ask_again,
+    end_duplicates,
+    renew,
+    renew_lately_changed,
+    settle,
+)
 from tests.unit.agreement.views import view
 from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
 from tests.unit.tunnels.sas import ike_sa
@@ -518,6 +525,25 @@ def test_the_initiator_alone_ends_duplicates_and_keeps_the_newest(charon: FakeCh
         assert end_duplicates(charon, wanted) == [name] * len(ended)
         left = [sa.unique_id for sa in charon.sas]
         assert left == [number for number in ("1", "2", "3", "4") if number not in ended]
+
+
+def test_the_initiator_ends_what_lacks_a_channel_beside_a_complete_one(charon: FakeCharon) -> None:
+    for member, peer, ended in (("co", "pe", ["2"]), ("pe", "co", [])):
+        wanted = connections(view(member), ANCHORS)
+        name = next(one["name"] for one in wanted if one["peer"] == peer)
+        age = {"established_seconds": SETTLED_SECONDS}
+        charon.sas = [
+            ike_sa(name, "1", ["operational", "strategic"], **age),
+            ike_sa(name, "2", ["operational"], **age),
+            ike_sa(name, "3", ["operational"], established_seconds=SETTLED_SECONDS - 1),
+            ike_sa(name, "4", ["operational"], busy=True, **age),
+            ike_sa(name, "5", [], state="CONNECTING"),
+        ]
+        assert end_duplicates(charon, wanted) == [name] * len(ended)
+        left = [sa.unique_id for sa in charon.sas]
+        assert left == [number for number in ("1", "2", "3", "4", "5") if number not in ended]
+        charon.sas = [ike_sa(name, "6", ["operational"], **age)]
+        assert end_duplicates(charon, wanted) == [], "nothing carries what it carries"
 
 
 def test_a_new_telephone_number_changes_the_file_and_not_the_tunnel(

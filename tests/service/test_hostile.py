@@ -1,0 +1,179 @@
+"""Hostile packets and edits on a real kernel, in namespaces of our own: client, WAN, server.
+
+What a gateway must drop is dropped by its kernel here already; what it must put together arrives.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paranal.lab import packets, tampering
+
+SRC = Path(__file__).parents[2] / "src"
+ENDS = {4: ("198.51.100.18", "203.0.113.18"), 6: ("2001:db8:1::18", "2001:db8:2::18")}
+ROUTERS = {4: ("198.51.100.17", "203.0.113.17"), 6: ("2001:db8:1::17", "2001:db8:2::17")}
+LENGTHS = {4: 28, 6: 64}
+RECEIVE = """
+import json, socket, sys
+six = ":" in sys.argv[1]
+with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as line:
+    line.bind((sys.argv[1], 500))
+    line.settimeout(0.5)
+    print("bound", flush=True)
+    seen = []
+    try:
+        while True:
+            seen.append(line.recv(65535).hex())
+    except TimeoutError:
+        print(json.dumps(seen))
+"""
+SEND = """
+import socket, sys
+six = ":" in sys.argv[1]
+with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as line:
+    line.sendto(bytes.fromhex(sys.argv[2]), (sys.argv[1], 500))
+"""
+
+
+def _run(*words: str, given: str = "") -> str:
+    done = subprocess.run(  # noqa: S603 - our own words
+        words, input=given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (words, done.stderr)
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def spaces() -> Iterator[dict[str, str]]:
+    """Namespaces ``client``, ``wan``, ``server`` in a row; the names of their own."""
+    made = {part: f"hostile-{part}-{os.getpid()}" for part in ("client", "wan", "server")}
+    for space in made.values():
+        _run("ip", "netns", "add", space)
+        # A link's own address is there at once: nobody is asked first whether it is taken.
+        now = "net.ipv6.conf.default.accept_dad=0"
+        _run("ip", "netns", "exec", space, "sysctl", "-qw", now)
+    try:
+        for side, (part, link) in enumerate((("client", "w-cl"), ("server", "w-se"))):
+            space, wan = made[part], made["wan"]
+            far = ("name", "wan", "netns", space)
+            _run("ip", "-n", wan, "link", "add", link, "type", "veth", "peer", *far)
+            _run("ip", "-n", wan, "link", "set", link, "up")
+            _run("ip", "-n", space, "link", "set", "wan", "up")
+            for family in (4, 6):
+                bits, near = LENGTHS[family], ROUTERS[family][side]
+                nodad = ("nodad",) if family == 6 else ()
+                _run("ip", "-n", wan, "addr", "add", f"{near}/{bits}", "dev", link, *nodad)
+                own = f"{ENDS[family][side]}/{bits}"
+                _run("ip", "-n", space, "addr", "add", own, "dev", "wan", *nodad)
+                _run("ip", "-n", space, f"-{family}", "route", "add", "default", "via", near)
+        forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        _run("ip", "netns", "exec", made["wan"], "sysctl", "-qw", *forwarding)
+        yield made
+    finally:
+        for space in made.values():
+            _run("ip", "netns", "del", space)
+
+
+def _in(spaces: dict[str, str], part: str, *words: str, given: str = "") -> str:
+    return _run("ip", "netns", "exec", spaces[part], *words, given=given)
+
+
+def _received(spaces: dict[str, str], family: int, act: list[str], part: str) -> list[bytes]:
+    """Return the datagrams that reach the server's port 500 while ``act`` runs in ``part``."""
+    place = ("ip", "netns", "exec", spaces["server"], sys.executable, "-c", RECEIVE)
+    with subprocess.Popen(  # noqa: S603 - our own words
+        (*place, ENDS[family][1]), stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "bound\n"
+        _in(spaces, part, *act)
+        return [bytes.fromhex(one) for one in json.loads(server.stdout.readline())]
+
+
+def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str]:
+    source, target = ENDS[family]
+    order = {"kind": kind, "target": target, "via": target, "sources": [source], "seed": 1, **asked}
+    environment = ("env", f"PYTHONPATH={SRC}")
+    program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(tmp_path))
+    return [*environment, *program]
+
+
+@pytest.mark.req("B4")
+@pytest.mark.parametrize("family", [4, 6])
+def test_only_fragments_that_make_one_datagram_are_put_together(
+    spaces: dict[str, str], tmp_path: Path, family: int
+) -> None:
+    seen = _received(spaces, family, _attack(tmp_path, "fragments", family), "wan")
+    chance = random.Random(0)  # noqa: S311 - lengths only
+    long, short = (len(packets.ike_sa_init(chance, padding)) for padding in (3000, 0))
+    assert [len(one) for one in seen] == [long, long, short], "in order, out of order, tiny"
+    report = json.loads((tmp_path / "attack.json").read_text("utf-8"))
+    assert report["counted"]["overlapping"] == report["counted"]["beyond the end"] == 1
+
+
+@pytest.mark.req("B4")
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_flood_sends_what_was_asked_and_ends(
+    spaces: dict[str, str], tmp_path: Path, family: int
+) -> None:
+    order = _attack(tmp_path, "flood", family, rate=100, seconds=0.5)
+    seen = _received(spaces, family, order, "wan")
+    assert len(seen) == 50
+    assert len({one[:8] for one in seen}) == 50, "each a stranger of its own"
+
+
+@pytest.mark.req("B4")
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("what", sorted(tampering.DOWNGRADES))
+def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
+    spaces: dict[str, str], family: int, what: str
+) -> None:
+    request = packets.ike_sa_init(random.Random(1))  # noqa: S311 - repeatable
+    bit, before, after = tampering.DOWNGRADES[what]
+    place = slice(bit // 8, bit // 8 + 2)
+    if what == "ml-kem":  # a transform that `classic` does not have
+        request = request[:74] + before.to_bytes(2, "big") + request[76:]
+    send = [sys.executable, "-c", SEND, ENDS[family][1]]
+    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
+    assert _received(spaces, family, [*send, request.hex()], "client") == [request]
+    rules = [(f"downgrade {what}", tampering.edited(what))]
+    _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
+    answer = bytes([*request[:19], 0x20, *request[20:]])  # a response's flag
+    assert _received(spaces, family, [*send, answer.hex()], "client") == [answer]
+    (seen,) = _received(spaces, family, [*send, request.hex()], "client")
+    assert seen[place] == after.to_bytes(2, "big")
+    assert (
+        seen[: place.start] + seen[place.stop :] == request[: place.start] + request[place.stop :]
+    )
+    listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+    assert tampering.present(listing) == {f"downgrade {what}": 1}
+
+
+@pytest.mark.req("B4")
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_is_lost_one_way_or_too_long_is_counted_and_does_not_arrive(
+    spaces: dict[str, str], family: int
+) -> None:
+    client, server = ENDS[family]
+    send = [sys.executable, "-c", SEND, server]
+    for rules, text in (
+        ([("lost cl se", tampering.lost(client, server))], "00"),
+        ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], "00" * 1300),
+    ):
+        _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
+        assert len(_received(spaces, family, [*send, text], "client")) == 1
+        _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
+        assert _received(spaces, family, [*send, text], "client") == []
+        listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+        assert tampering.present(listing) == {rules[0][0]: 1}
+    back = [("lost se cl", tampering.lost(server, client))]
+    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
+    assert len(_received(spaces, family, [*send, "00"], "client")) == 1, "only the other way"
