@@ -26,6 +26,7 @@ EVERY_INTERFACE = {
     "net.ipv6.conf.{}.accept_ra": "0",
     "net.ipv6.conf.{}.accept_redirects": "0",
     "net.ipv6.conf.{}.accept_source_route": "0",
+    "net.ipv6.conf.{}.disable_policy": "0",
 }
 ONCE = {
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_address
 from typing import Any
 
 from paranal.messages import Refusal
 
 # Where services of the country itself may be; never on the WAN.
 INTERFACES = ("inner", "mgmt")
+
+IP_OCTETS = {4: 20, 6: 40}
+TCP_OCTETS = 20
+# UDP, ESP's header, AES-GCM's nonce, most padding, ESP's trailer, AES-GCM's tag (RFC 4303, 4106).
+ESP_OCTETS = 8 + 8 + 8 + 3 + 2 + 16
+STEP = 20
+
+
+def firewall_tunnel_mss(member: Mapping[str, Any], path_octets: int) -> int:
+    """Return the largest TCP segment (octets) of which a tunnel's packet passes such a path whole.
+
+    Rounded down to a multiple of 20. The families of ``member``'s addresses decide: 1160 for a path
+    of 1280 with IPv4 outside and inside, 20 less for IPv6 on either side. IPv6 asks every link for
+    1280 octets, and the tunnel's own interface keeps more than that: what is larger than the path
+    is cut short here, where TCP begins, or sent in fragments outside.
+    """
+    outside, inside = (
+        IP_OCTETS[ip_address(address).version]
+        for address in (member["wan_address"], member["addresses"]["operational"])
+    )
+    return (path_octets - outside - ESP_OCTETS - inside - TCP_OCTETS) // STEP * STEP
 
 
 def firewall_problems(
@@ -51,4 +73,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"firewall_problems": firewall_problems}
+        return {
+            "firewall_problems": firewall_problems,
+            "firewall_tunnel_mss": firewall_tunnel_mss,
+        }

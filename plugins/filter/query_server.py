@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from paranal.agreement.address import endpoint
 from paranal.messages import Refusal
 
 DEADLINE_SECONDS_AT_LEAST = 1
@@ -34,4 +35,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"query_server_problems": query_server_problems}
+        return {"query_server_endpoint": endpoint, "query_server_problems": query_server_problems}

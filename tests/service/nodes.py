@@ -290,10 +290,12 @@ def view_of(code: str) -> dict[str, Any]:
 
 
 def rendered(role: str, target: str, **variables: Any) -> str:  # noqa: ANN401 - template variables
-    """Return one file of a role, rendered by Ansible with the role's defaults."""
+    """Return one file of a role, rendered by Ansible with the role's own variables."""
     tree = ROOT / "roles" / role
     loader = DataLoader()  # type: ignore[no-untyped-call]
-    scope = {"role_path": str(tree), **loader.load_from_file(str(tree / "defaults/main.yml"))}
+    scope: dict[str, Any] = {"role_path": str(tree)}
+    for part in ("defaults", "vars"):
+        scope |= loader.load_from_file(str(tree / part / "main.yml"), trusted_as_template=True)
     templar = Templar(loader, {**scope, **variables}).copy_with_new_env(
         searchpath=[str(tree / "templates"), str(ROOT / "templates")],
         available_variables={**scope, **variables},

@@ -12,7 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 from typing import TYPE_CHECKING, Any
 
 from paranal.agreement.source import FieldPath, Source
@@ -21,13 +28,26 @@ from paranal.messages import Refusal
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
-SMALLEST_PREFIX_LENGTH = 8
-"""A member announces at most a /8: anything wider would capture other people's addresses."""
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
-NOT_UNICAST = tuple(
-    map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"))
+SMALLEST_PREFIX_LENGTH = {4: 8, 6: 32}
+"""By family: anything wider would capture other people's addresses.
+
+The whole of 10.0.0.0/8 is private; a /32 is the least that a registry allocates to one operator, so
+that two operators' addresses never share one.
+"""
+
+NOT_UNICAST = (
+    *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+    *("::/3", "2001::/23", "2002::/16", "4000::/2", "8000::/2", "c000::/3", "e000::/4"),
+    *("f000::/5", "f800::/6", "fe00::/7"),
 )
-"""This host, loopback, link-local, multicast, reserved and broadcast (RFC 6890)."""
+"""This host, loopback, link-local, multicast, reserved and broadcast (RFC 6890).
+
+Of IPv6 everything but 2000::/3 and fc00::/7 (RFC 4291, RFC 4193): so neither an IPv4 address in
+disguise (``::ffff:0:0/96``, ``64:ff9b::/96``) nor, inside 2000::/3, a tunnel's (Teredo, 6to4).
+"""
 
 
 def problems(source: Source) -> Iterator[Refusal]:
@@ -71,36 +91,46 @@ def _networks(source: Source) -> Iterator[Refusal]:
         base: FieldPath = ("members", code)
         prefix, prefix_text = None, member["inner_prefix"]
         try:
-            prefix = IPv4Network(prefix_text)
+            prefix = ip_network(prefix_text)
         except ValueError as error:
             yield _unusable(source, (*base, "inner_prefix"), "PAR-0108", prefix_text, reason=error)
-        if prefix is not None and prefix.prefixlen < SMALLEST_PREFIX_LENGTH:
-            yield _unusable(
-                source,
-                (*base, "inner_prefix"),
-                "PAR-0114",
-                prefix_text,
-                smallest=SMALLEST_PREFIX_LENGTH,
-            )
-        elif prefix is not None and not _reachable(prefix):
-            yield _unusable(source, (*base, "inner_prefix"), "PAR-0115", prefix_text)
+        else:
+            yield from _prefix(source, (*base, "inner_prefix"), prefix_text, prefix)
         for field in (("wan_address",), *(("addresses", name) for name in member["addresses"])):
             text = member[field[0]] if len(field) == 1 else member[field[0]][field[1]]
             yield from _address(source, (*base, *field), text, prefix)
 
 
+def _prefix(source: Source, field: FieldPath, text: str, prefix: Network) -> Iterator[Refusal]:
+    smallest = SMALLEST_PREFIX_LENGTH[prefix.version]
+    if prefix.prefixlen < smallest:
+        yield _unusable(source, field, "PAR-0114", text, smallest=smallest)
+    elif not _reachable(prefix):
+        yield _unusable(source, field, "PAR-0115", text)
+    yield from _spelling(source, field, text, prefix)
+
+
 def _address(
-    source: Source, field: FieldPath, text: str, prefix: IPv4Network | None
+    source: Source, field: FieldPath, text: str, prefix: Network | None
 ) -> Iterator[Refusal]:
     try:
-        address = IPv4Address(text)
+        address = ip_address(text)
     except ValueError as error:
         yield _unusable(source, field, "PAR-0108", text, reason=error)
         return
     if not _reachable(address):
         yield _unusable(source, field, "PAR-0115", text)
+    yield from _spelling(source, field, text, address)
     if prefix is not None and "addresses" in field and address not in prefix:
         yield _unusable(source, field, "PAR-0116", text, prefix=prefix)
+
+
+def _spelling(
+    source: Source, field: FieldPath, text: str, place: Address | Network
+) -> Iterator[Refusal]:
+    """Refuse all but the one spelling in which daemons and kernels show it: we compare texts."""
+    if text != str(place):
+        yield _unusable(source, field, "PAR-0136", text, canonical=place)
 
 
 def _gateways(source: Source) -> Iterator[Refusal]:
@@ -109,7 +139,7 @@ def _gateways(source: Source) -> Iterator[Refusal]:
         text = member["wan_address"]
         for _, prefix in _prefixes(source):
             try:
-                inside = IPv4Address(text) in prefix
+                inside = ip_address(text) in prefix
             except ValueError:
                 continue  # _networks has named it
             if inside:
@@ -117,15 +147,36 @@ def _gateways(source: Source) -> Iterator[Refusal]:
                 yield _unusable(source, field, "PAR-0117", text, prefix=prefix)
 
 
-def _reachable(place: IPv4Address | IPv4Network) -> bool:
-    return not any(IPv4Network(place).overlaps(other) for other in NOT_UNICAST)
+def _families(source: Source) -> Iterator[Refusal]:
+    """Refuse a second family outside (gateways) or inside: all members share one of each.
+
+    The first member sets both. A rule set, a selector and a route know one family each.
+    """
+    agreed: dict[str, tuple[int, str]] = {}
+    for code, member in source.data["members"].items():
+        values: dict[FieldPath, str] = {
+            (key,): member[key] for key in ("wan_address", "inner_prefix")
+        }
+        values |= {("addresses", name): text for name, text in member["addresses"].items()}
+        for field, text in values.items():
+            side = "wan_address" if field == ("wan_address",) else "inner_prefix"
+            with suppress(ValueError):  # _networks has named it
+                version = ip_network(text, strict=False).version
+                first, other = agreed.setdefault(side, (version, f"members.{code}.{side}"))
+                if version != first:
+                    place = ("members", code, *field)
+                    yield _unusable(source, place, "PAR-0135", text, other=other, version=first)
 
 
-def _prefixes(source: Source) -> Iterator[tuple[str, IPv4Network]]:
+def _reachable(place: Address | Network) -> bool:
+    return not any(ip_network(place).overlaps(ip_network(other)) for other in NOT_UNICAST)
+
+
+def _prefixes(source: Source) -> Iterator[tuple[str, Network]]:
     """Yield each member's code and inner prefix, but for those that ``_networks`` has named."""
     for code, member in source.data["members"].items():
         with suppress(ValueError):
-            yield code, IPv4Network(member["inner_prefix"])
+            yield code, ip_network(member["inner_prefix"])
 
 
 def _unusable(source: Source, field: FieldPath, code: str, value: str, **params: object) -> Refusal:
@@ -251,6 +302,7 @@ def _pair_refused(
 
 _CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (
     _networks,
+    _families,
     _overlaps,
     _gateways,
     _unique,

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
+from paranal.agreement.address import host_prefix
 from paranal.agreement.crypto import PROFILES, CryptoProfile
 
 Section = Mapping[str, Any]
@@ -187,8 +188,8 @@ def _child(
     esn = {member["data_plane"], peer["data_plane"]} == {"kernel"}
     return {
         "esp_proposals": [profile.esp_proposal(esn=esn)],
-        "local_ts": [f"{member['addresses'][channel]}/32"],
-        "remote_ts": [f"{peer['addresses'][channel]}/32"],
+        "local_ts": [host_prefix(member["addresses"][channel])],
+        "remote_ts": [host_prefix(peer["addresses"][channel])],
         "mode": "tunnel",
         "policies": "yes",
         "ipcomp": "no",

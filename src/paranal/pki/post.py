@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from paranal.agreement.address import endpoint
 from paranal.messages import Refusal
 from paranal.pki import certificates
 from paranal.pki.authority import RENEW_AT_FRACTION, CertificateAuthority, key_digest
@@ -55,7 +56,7 @@ def enrol(
     authority = opened()
     name = f"{post}.{member['domain']}"
     settings = {
-        "national_url": f"https://{member['addresses']['national']}:{NATIONAL_PORT}",
+        "national_url": f"https://{endpoint(member['addresses']['national'], NATIONAL_PORT)}",
         "server_name": f"n.{member['domain']}",
         "ca": str(CA),
         "certificate": str(CREDENTIALS),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from paranal.agreement.address import endpoint
 from paranal.messages import Refusal
 from paranal.query import journal, reading, wire
 from paranal.query.client import httpx
@@ -55,7 +56,7 @@ class PeerClient:
         self, peer: Peer, port: int, question: wire.PeerQuestion, deadline_seconds: float
     ) -> reading.Given:
         """Return what the peer answers within the deadline; it never raises and never guesses."""
-        url = f"https://{peer.addresses[CHANNEL]}:{port}{PATH}"
+        url = f"https://{endpoint(peer.addresses[CHANNEL], port)}{PATH}"
         try:
             async with asyncio.timeout(deadline_seconds):
                 given = await self._ask(url, peer.ask_names[CHANNEL], question)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from paranal.agreement import load, problems
 from paranal.agreement.source import read
@@ -42,7 +43,7 @@ def replaced(old: str, new: str, count: int = -1) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("name", ["pacific-alliance.yml", "all-live.yml"])
+@pytest.mark.parametrize("name", ["pacific-alliance.yml", "all-live.yml", "ipv6.yml"])
 def test_shipped_agreements_are_sound(name: str) -> None:
     agreement = load(REPOSITORY / "agreement" / name)
     assert sorted(agreement.members) == ["cl", "co", "mx", "pe"]
@@ -233,6 +234,85 @@ def test_refusal_names_code_and_line(
         line = int(where.rsplit(":", 1)[1])
         wanted = line_of(text, needle)
         assert abs(line - wanted) <= 1, f"{where}, but {needle!r} stands on line {wanted}"
+
+
+@pytest.mark.req("R6", "R12")
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        pytest.param("wan_address: 2001:db8:51::2", f"wan_address: {address}", code, id=address)
+        for address, code in {
+            "fe80::51": "PAR-0115",
+            "ff02::1": "PAR-0115",
+            "::1": "PAR-0115",
+            '"::"': "PAR-0115",
+            "::ffff:203.0.113.34": "PAR-0115",
+            "64:ff9b::cb00:7122": "PAR-0115",
+            "2002:cb00:7122::1": "PAR-0115",
+            "2001:0:1::1": "PAR-0115",
+            "fec0::51": "PAR-0115",
+            "2001:db8:51::2%wan": "PAR-0102",
+            "2001:db8:51:0::2": "PAR-0136",
+            "2001:DB8:51::2": "PAR-0136",
+            "2001:db8:51:::2": "PAR-0108",
+            "203.0.113.34": "PAR-0135",
+            "3fff:57::9": "PAR-0117",
+            "2001:db8:57::2": "PAR-0105",
+        }.items()
+    ]
+    + [
+        pytest.param("inner_prefix: 3fff:51::/48", f"inner_prefix: {prefix}", code, id=prefix)
+        for prefix, code in {
+            "3fff::/20": "PAR-0114",
+            "::/0": "PAR-0114",
+            "fe80::/48": "PAR-0115",
+            "ff3e::/48": "PAR-0115",
+            "3fff:51::1/48": "PAR-0108",
+            "3fff:51:0::/48": "PAR-0136",
+            "3fff:56::/48": "PAR-0104",
+            "10.51.0.0/16": "PAR-0135",
+        }.items()
+    ]
+    + [
+        pytest.param("operational: 3fff:51:0:1::1", f"operational: {address}", code, id=address)
+        for address, code in {
+            "10.51.1.1": "PAR-0135",
+            "3fff:99:0:1::1": "PAR-0116",
+            "3fff:51:0:1:0::1": "PAR-0136",
+        }.items()
+    ],
+)
+def test_an_ipv6_address_that_nobody_could_use_is_refused_at_its_line(
+    tmp_path: Path, old: str, new: str, code: str
+) -> None:
+    text = replaced(old, new)((REPOSITORY / "agreement" / "ipv6.yml").read_text(encoding="utf-8"))
+    path = tmp_path / "agreement.yml"
+    path.write_text(text, encoding="utf-8")
+    line = max(n for n, line in enumerate(text.splitlines(), 1) if new in line)
+    found = {(one.code, one.params["where"]) for one in problems(read(path))}
+    assert (code, f"{path}:{line}") in found
+
+
+@pytest.mark.req("R6")
+@pytest.mark.parametrize(
+    ("outside", "inside"), [("ipv6", "all-live"), ("all-live", "ipv6"), ("ipv6", "ipv6")]
+)
+def test_outside_and_inside_may_differ_in_family_and_each_is_one_for_all(
+    tmp_path: Path, outside: str, inside: str
+) -> None:
+    gateways, document = (
+        yaml.safe_load((REPOSITORY / "agreement" / f"{name}.yml").read_text(encoding="utf-8"))
+        for name in (outside, inside)
+    )
+    path = tmp_path / "mixed.yml"
+    for code, member in document["members"].items():
+        member["wan_address"] = gateways["members"][code]["wan_address"]
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    assert list(problems(read(path))) == []
+    document["members"]["pe"]["wan_address"] = {"ipv6": "203.0.113.34"}.get(outside, "2001:db8::9")
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    (refused,) = problems(read(path))
+    assert (refused.code, refused.params["other"]) == ("PAR-0135", "members.cl.wan_address")
 
 
 def test_every_pair_is_declared(tmp_path: Path) -> None:

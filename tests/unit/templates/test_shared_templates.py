@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from copy import deepcopy
 from functools import cache
+from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,13 +21,28 @@ import yaml
 from paranal.agreement import Agreement, is_open, load, member_view
 from paranal.agreement.connections import connections, to_swanctl
 from paranal.rendering import render
+from plugins.filter.firewall import firewall_tunnel_mss
 
 REPOSITORY = Path(__file__).parents[3]
 
 
 @cache
 def document(name: str) -> Agreement:
-    return load(REPOSITORY / "agreement" / f"{name}.yml")
+    """Return a shipped agreement; ``all-live+ipv6`` has the one outside and the other inside."""
+    outside, _, inside = name.partition("+")
+    found = load(REPOSITORY / "agreement" / f"{inside or outside}.yml")
+    return between(load(REPOSITORY / "agreement" / f"{outside}.yml"), found) if inside else found
+
+
+def between(outside: Agreement, inside: Agreement) -> Agreement:
+    """Return one agreement with the gateways of another."""
+    mixed = deepcopy(inside.document)
+    for code, member in mixed["members"].items():
+        member["wan_address"] = outside.members[code]["wan_address"]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "mixed.yml")
+        path.write_text(yaml.safe_dump(mixed, allow_unicode=True), encoding="utf-8")
+        return load(path)
 
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -32,7 +51,19 @@ CASES = [
     ("cl", "pacific-alliance", "userspace"),
     ("mx", "all-live", "userspace"),
     ("pe", "pacific-alliance", "kernel"),
+    ("pe", "ipv6", "userspace"),
+    ("pe", "ipv6", "kernel"),
+    ("pe", "all-live+ipv6", "userspace"),
+    ("pe", "all-live+ipv6", "kernel"),
+    ("pe", "ipv6+all-live", "userspace"),
+    ("pe", "ipv6+all-live", "kernel"),
 ]
+FAMILY = {4: "ip", 6: "ip6"}
+TOO_BIG = {
+    4: "icmp type destination-unreachable icmp code frag-needed",
+    6: "icmpv6 type packet-too-big",
+}
+NEIGHBOURS = re.compile(r"icmpv6 type (\{ nd-neighbor-|mld)")
 TIME = {
     "name": "time",
     "direction": "out",
@@ -66,7 +97,7 @@ def firewall(found: dict[str, Any]) -> str:
         "management_sources": defaults["firewall_management_sources"],
         "services": [posts, TIME],
         "log_rate": defaults["firewall_log_rate"],
-        "tunnel_mss": defaults["firewall_tunnel_mss"],
+        "tunnel_mss": firewall_tunnel_mss(found["member"], defaults["firewall_path_octets"]),
     }
     return render(REPOSITORY / "templates", "nft/firewall.nft.j2", values)
 
@@ -122,7 +153,7 @@ def test_alliance_addresses_are_accepted_only_from_or_into_a_tunnel(
     plane = found["member"]["data_plane"]
     tunnel = {
         "userspace": r'^[io]ifname "ipsec0" ',
-        "kernel": r"^(meta ipsec exists ipsec in ip saddr|rt ipsec exists ipsec out ip daddr) \d",
+        "kernel": r"^(meta ipsec exists ipsec in|rt ipsec exists ipsec out) ip6? [sd]addr \d",
     }[plane]
     addresses = {a for peer in found["peers"] for a in peer["addresses"].values()}
     accepts = [rule for rule in rules if " accept" in rule and addresses & set(rule.split())]
@@ -131,14 +162,17 @@ def test_alliance_addresses_are_accepted_only_from_or_into_a_tunnel(
 
 
 @pytest.mark.req("R6")
-def test_on_the_kernel_plane_each_rule_names_the_gateway_of_its_own_peer() -> None:
-    found = view("pe", "all-live", "kernel")
+@pytest.mark.parametrize("agreement", ["all-live", "ipv6", "all-live+ipv6", "ipv6+all-live"])
+def test_on_the_kernel_plane_each_rule_names_the_gateway_of_its_own_peer(agreement: str) -> None:
+    found = view("pe", agreement, "kernel")
     for peer in found["peers"]:
         address = peer["addresses"]["operational"]
         rules = [r for r in firewall(found).splitlines() if f"addr {address} " in r]
         assert len(rules) >= 4
         for rule in rules:
-            assert re.search(rf"ipsec (in ip saddr|out ip daddr) {peer['wan_address']} ", rule)
+            family = FAMILY[ip_address(peer["wan_address"]).version]
+            tunnel = rf"ipsec (in {family} saddr|out {family} daddr) {peer['wan_address']} "
+            assert re.search(tunnel, rule)
 
 
 @pytest.mark.req("R12")
@@ -186,12 +220,53 @@ def test_every_base_chain_drops_and_forwarding_accepts_nothing(found: dict[str, 
 def test_the_wan_admits_only_the_declared_gateways(rules: list[str], found: dict[str, Any]) -> None:
     wan = [rule for rule in rules if '"wan"' in rule and rule.endswith("accept")]
     exchange = [rule for rule in wan if "@peer_gateways" in rule]
-    errors = [rule for rule in wan if "@peer_gateways" not in rule]
+    neighbours = [rule for rule in wan if NEIGHBOURS.search(rule)]
+    (errors,) = [rule for rule in wan if rule not in exchange and rule not in neighbours]
     kernel = found["member"]["data_plane"] == "kernel"
+    address = found["member"]["wan_address"]
+    version = ip_address(address).version
     assert len(exchange) == (4 if kernel else 2)
-    assert all(found["member"]["wan_address"] in rule for rule in exchange)
-    assert len(errors) == 1
-    assert "frag-needed ct state related limit" in errors[0]
+    assert all(address in rule for rule in exchange)
+    assert f"daddr {address} {TOO_BIG[version]} ct state related limit" in errors
+    assert len(neighbours) == (3 if version == 6 else 0)
+
+
+def test_every_rule_names_the_family_of_its_addresses(rules: list[str]) -> None:
+    types = {}
+    for rule, following in pairwise(rules):
+        if rule.startswith("set "):
+            types[f"@{rule.split()[1]}"] = {"type ipv4_addr": "ip", "type ipv6_addr": "ip6"}[
+                following
+            ]
+    named = [
+        (rule, family, place.strip("{,"))
+        for rule in rules
+        for family, place in re.findall(r"\b(ip6?) [sd]addr (@\w+|[0-9a-f.:]+)", rule)
+    ]
+    assert len(named) > 10
+    for rule, family, place in named:
+        found = types.get(place) or FAMILY[ip_address(place.partition("/")[0]).version]
+        assert family == found, rule
+
+
+@pytest.mark.parametrize(
+    ("agreement", "octets"),
+    [("all-live", 1160), ("ipv6", 1120), ("all-live+ipv6", 1140), ("ipv6+all-live", 1140)],
+)
+def test_a_segment_and_all_that_stands_around_it_fit_the_shortest_path(
+    agreement: str, octets: int
+) -> None:
+    member = view("pe", agreement, "userspace")["member"]
+    assert firewall_tunnel_mss(member, 1280) == octets
+    assert f"maxseg size set {octets}" in firewall(view("pe", agreement, "userspace"))
+    outside, inside = (
+        {4: 20, 6: 40}[ip_address(text).version]
+        for text in (member["wan_address"], member["inner_prefix"].partition("/")[0])
+    )
+    datagram = inside + 20 + octets
+    # RFC 4303: the payload, its padding and the trailer's two octets end on a word of four.
+    encapsulated = 8 + 8 + -(-(datagram + 2) // 4) * 4 + 16
+    assert outside + 8 + encapsulated <= 1280
 
 
 def test_the_clear_is_refused_before_anything_is_accepted(found: dict[str, Any]) -> None:
@@ -204,8 +279,8 @@ def test_the_clear_is_refused_before_anything_is_accepted(found: dict[str, Any])
 @pytest.mark.req("R6", "B3")
 def test_our_own_alliance_addresses_are_in_tunnels_only(rules: list[str]) -> None:
     """Also for an ICMP error from the WAN, and for a reply to our own side's services."""
-    for address, counter in (("ip daddr", "clear_in"), ("ip saddr", "clear_out")):
-        (guard,) = [rule for rule in rules if rule.startswith(f"{address} @own_addresses")]
+    for field, counter in (("daddr", "clear_in"), ("saddr", "clear_out")):
+        (guard,) = [rule for rule in rules if re.match(rf"ip6? {field} @own_addresses", rule)]
         assert f'counter name "{counter}" jump' in guard
 
 
