@@ -11,7 +11,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
     """The controller's half of ``node_files``."""
 
     _VALID_ARGS = frozenset(
-        {"owner", "tree", "links", "absent", "secret", "roots", "root", *OPTIONS}
+        {"owner", "tree", "moved", "links", "absent", "secret", "roots", "root", *OPTIONS}
     )
 
     def run(
@@ -149,8 +149,9 @@ class ActionModule(ActionBase):
 
     def _sources(self, tree: Path, variables: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Yield (target path, content) of every template, file and extra."""
+        places = self._task.args.get("moved") or {}
         for source in shipped(tree / "templates"):
-            target = "/" + str(source.relative_to(tree / "templates"))
+            target = moved("/" + str(source.relative_to(tree / "templates")), places)
             if target.endswith(".j2"):
                 yield target[:-3], self._render(source, target[:-3], tree, variables)
             else:
@@ -180,6 +181,14 @@ class ActionModule(ActionBase):
 
 
 # --- pure ---------------------------------------------------------------------------------------
+
+
+def moved(path: str, places: Mapping[str, str]) -> str:
+    """Return where a template goes whose directory is named only on the node (``moved``)."""
+    for before, after in places.items():
+        if path.startswith(f"{before}/"):
+            return after + path.removeprefix(before)
+    return path
 
 
 def shipped(folder: Path) -> list[Path]:

@@ -7,8 +7,6 @@ from typing import Any
 
 from paranal.messages import Refusal
 
-# Debian 14 where a pair runs the hybrid profile; until its release it has no VERSION_ID.
-DEBIAN = ("13", "14", None)
 # What our sshd takes (PubkeyAcceptedAlgorithms); a key of another kind lets nobody in.
 KEY_TYPES = ("ssh-ed25519", "sk-ssh-ed25519@openssh.com")
 # SYS-001 and SYS-002 of the rule catalogue; every key belongs to the network namespace.
@@ -72,9 +70,15 @@ def base_problems(
     free_mib: int,
     interfaces: Iterable[str],
     operator_keys: list[str],
+    debian: str,
 ) -> list[str]:
-    """Return, in the catalogue's words, why this machine cannot be the member's node."""
-    return [str(problem) for problem in _problems(probe, view, free_mib, interfaces, operator_keys)]
+    """Return, in the catalogue's words, why this machine cannot be the member's node.
+
+    ``debian`` is the release that the inventory declares, by its codename: no other is accepted,
+    an older or newer one neither.
+    """
+    found = _problems(probe, view, free_mib, interfaces, operator_keys, debian)
+    return [str(problem) for problem in found]
 
 
 def _problems(
@@ -83,13 +87,15 @@ def _problems(
     free_mib: int,
     interfaces: Iterable[str],
     operator_keys: list[str],
+    debian: str,
 ) -> list[Refusal]:
     host, member = probe["host"], view["member"]
     code, found = member["code"], []
     system = host["os"]
-    if system.get("id") != "debian" or system.get("version_id") not in DEBIAN:
+    # By codename: a release that is not out yet has no VERSION_ID.
+    if (system.get("id"), system.get("version_codename")) != ("debian", debian):
         name = system.get("pretty_name", "?")
-        found.append(Refusal("PAR-0320", member=code, found=name, wanted="Debian 13"))
+        found.append(Refusal("PAR-0320", member=code, found=name, wanted=f"Debian {debian}"))
     if host["free_mib"] < free_mib:
         found.append(Refusal("PAR-0321", member=code, free=host["free_mib"], wanted=free_mib))
     for name in interfaces:

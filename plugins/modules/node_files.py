@@ -47,6 +47,10 @@ options:
       mode: {type: str, description: "Octal, default 0755."}
       owner: {type: str, description: "Account name, default root."}
       group: {type: str, description: "Group name, default root."}
+  moved:
+    description: "Directories below C(templates/) whose name depends on the node, path there to path
+        on the node; the other options name the latter."
+    type: dict
   links:
     description: "Symbolic links, target path to what it points at. They are owned and removed
         like files."

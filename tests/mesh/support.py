@@ -111,6 +111,25 @@ def sas_with(node: Host, peer: str) -> list[dict[str, Any]]:
     return [sa for sa in list_sas(node) if sa.get("remote-id", "").split(".")[1:2] == [peer]]
 
 
+def ike_suite(sa: dict[str, Any]) -> tuple[str, str, str]:
+    """Return cipher, PRF and key exchange of an IKE_SA, as a crypto profile names them."""
+    return f"{sa['encr-alg']}-{sa['encr-keysize']}", sa["prf-alg"], _exchange(sa)
+
+
+def child_suites(sa: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return cipher and key exchange of each CHILD_SA of an IKE_SA, by name."""
+    return {
+        child["name"]: (f"{child['encr-alg']}-{child['encr-keysize']}", _exchange(child))
+        for child in sa["child-sas"].values()
+        if child["state"] == "INSTALLED"
+    }
+
+
+def _exchange(sa: dict[str, Any]) -> str:
+    """Return the key exchange with the second one, where there is one (RFC 9370)."""
+    return "/".join([sa["dh-group"], *(f"KE1_{sa[key]}" for key in ("ake1",) if key in sa)])
+
+
 def spis(node: Host, peer: str) -> dict[str, str]:
     """Return the inbound SPI of each CHILD_SA with a peer: an undisturbed pair keeps them."""
     return {

@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 from paranal.agreement.crypto import PROFILES
 from tests.mesh.conftest import MEMBERS
-from tests.mesh.support import Views, on_node, sas_with
+from tests.mesh.support import Views, child_suites, ike_suite, on_node, sas_with
 
 PAIRS = [f"{one}-{other}" for one, other in combinations(MEMBERS, 2)]
 
@@ -49,11 +49,10 @@ def test_both_ends_negotiated_the_agreed_algorithms_with_a_key_exchange_for_ever
 ) -> None:
     profile = PROFILES[_pair(views, pair)["crypto_profile"]]
     for sa in (sa for sas in _ends(nodes, pair) for sa in sas):
-        assert f"{sa['encr-alg']}-{sa['encr-keysize']}" == profile.encryption
-        assert (sa["prf-alg"], sa["dh-group"]) == (profile.prf, profile.key_exchange)
+        assert ike_suite(sa) == (profile.encryption, profile.prf, profile.key_exchange)
+        agreed = (profile.encryption, profile.key_exchange)
+        assert child_suites(sa) == dict.fromkeys(_pair(views, pair)["channels"], agreed)
         for child in sa["child-sas"].values():
-            assert f"{child['encr-alg']}-{child['encr-keysize']}" == profile.encryption
-            assert child["dh-group"] == profile.key_exchange, child["name"]
             assert (child["mode"], child["protocol"], child["encap"]) == ("TUNNEL", "ESP", "yes")
 
 

@@ -300,7 +300,7 @@ def rendered(role: str, target: str, **variables: Any) -> str:  # noqa: ANN401 -
         searchpath=[str(tree / "templates"), str(ROOT / "templates")],
         available_variables={**scope, **variables},
     )
-    source = tree / "templates" / f"{target.lstrip('/')}.j2"
+    source = tree / "templates" / f"{target.lstrip('/').replace('/17/', '/MAJOR/')}.j2"
     text = trust_as_template(source.read_text(encoding="utf-8"))
     return str(templar.template(text, overrides={"trim_blocks": True}) or "")
 

@@ -24,7 +24,7 @@ ROLES = sorted(p for p in (REPOSITORY / "roles").iterdir() if p.is_dir())
 FRAME = "node"
 PACKAGES = yaml.safe_load((REPOSITORY / "roles/base/defaults/main.yml").read_text())[
     "base_packages"
-]
+] + ["postgresql-17"]
 # Neither hides a failure or a change from the operator.
 BLANKET = {"ignore_errors", "failed_when", "ignore_unreachable"}
 

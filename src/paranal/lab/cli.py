@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
+from paranal.agreement.crypto import PROFILES
 from paranal.lab import equip, fault_cli, image, lowering, playbook, raising, report
 from paranal.lab.capture import capture
 from paranal.lab.lab import Lab
@@ -35,7 +36,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     up = word("up", _up, "bring the lab up; a running one that fits is left alone")
     up.add_argument("--members", type=codes, help="which members, comma separated (default: all)")
     up.add_argument("--agreement", help="file, or a word for agreement/WORD.yml")
-    up.add_argument("--image", choices=sorted(image.RECIPES), help="the nodes' Debian")
+    up.add_argument(
+        "--image",
+        type=images,
+        metavar="SUITE[,MEMBER=SUITE...]",
+        help=f"the nodes' Debian: {', '.join(sorted(image.RECIPES))}; such as trixie,pe=forky",
+    )
+    crypto_profile(up)
     up.add_argument("--data-plane", choices=["userspace", "kernel"], default="userspace")
     up.add_argument("--owner", type=int, help="process the lab is for (default: the caller)")
     _json(up)
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 def _up(args: argparse.Namespace) -> int:
     if args.data_plane == "kernel":
         raise Refusal("PAR-0211")
-    wish = raising.Wish(args.members, args.agreement, args.image)
+    wish = raising.Wish(args.members, args.agreement, args.image, args.crypto_profile)
     facts = raising.up(Lab(args.name), wish, args.owner or os.getppid())
     nodes = ", ".join(sorted(facts["members"]))
     return _print(args, facts, f"{facts['name']}: {nodes} up, {facts['seconds']} s")
@@ -157,6 +164,29 @@ def _print(args: argparse.Namespace, data: object, text: str) -> int:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print data instead of text")
+
+
+def crypto_profile(parser: argparse.ArgumentParser) -> None:
+    """Add the option that gives every pair of the lab's own agreement one crypto profile."""
+    parser.add_argument(
+        "--crypto-profile",
+        choices=sorted(PROFILES),
+        help="of every pair, in the lab's own copy of the agreement; hybrid brings the forky image",
+    )
+
+
+def images(text: str) -> dict[str, str]:
+    """Return member -> suite of ``trixie,pe=forky``; under "" stands the suite of all others.
+
+    Raises ``Refusal`` PAR-0240 for a suite that no image is built of.
+    """
+    found = {}
+    for item in text.split(","):
+        member, _, suite = item.strip().rpartition("=")
+        if suite not in image.RECIPES:
+            raise Refusal("PAR-0240", given=item, known=", ".join(sorted(image.RECIPES)))
+        found[member] = suite
+    return found
 
 
 def new_file(text: str) -> Path:

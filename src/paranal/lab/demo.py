@@ -23,7 +23,7 @@ from rich.table import Table
 
 from paranal.agreement import is_open, member_view
 from paranal.lab import equip, lowering, names, people, raising
-from paranal.lab.cli import new_file
+from paranal.lab.cli import crypto_profile, new_file
 from paranal.lab.lab import Lab, failed
 from paranal.lab.playbook import Played, play
 from paranal.lab.progress import step
@@ -64,6 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demo."""
     parser.add_argument("--name", default="default", help="the lab's name (default: default)")
     parser.add_argument("--agreement", help="a file, or all-live (default: pacific-alliance)")
+    crypto_profile(parser)
     parser.add_argument(
         "--json", type=new_file, metavar="FILE", help="also write all of it as data"
     )
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     clock = Clock()
     with clock.part("lab", "lab: image, containers, wires"):
-        raising.up(lab, raising.Wish(agreement=args.agreement), os.getppid())
+        wish = raising.Wish(agreement=args.agreement, crypto_profile=args.crypto_profile)
+        raising.up(lab, wish, os.getppid())
     with clock.part("provision", "playbooks/site.yml, posts and synthetic records"):
         played, changed = provision(lab)
     started = time.monotonic()

@@ -63,10 +63,10 @@ class Recipe:
         return f"{REPOSITORY}:{self.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-# PostgreSQL's package carries its major version in its name.
+# PostgreSQL's package carries its major version in its name; role base knows the same two.
 RECIPES = {
     "trixie": Recipe("trixie", PACKAGES),
-    "forky": Recipe("forky", tuple(p.replace("postgresql-17", "postgresql") for p in PACKAGES)),
+    "forky": Recipe("forky", tuple(p.replace("postgresql-17", "postgresql-18") for p in PACKAGES)),
 }
 
 

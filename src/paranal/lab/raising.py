@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from paranal.lab import connections, engine, image, installer, names, plan, preflight, relay, wiring
 from paranal.lab.containers import Maker
 from paranal.lab.docker import Container, Docker
@@ -39,7 +41,16 @@ class Wish:
 
     members: tuple[str, ...] | None = None
     agreement: str | None = None
-    suite: str | None = None
+    suites: Mapping[str, str] | None = None
+    """Member -> suite of its image; under "" that of all others."""
+    crypto_profile: str | None = None
+    """Of every pair, in the lab's own copy of the agreement."""
+
+    def suite(self, member: str) -> str:
+        """Return the suite of one member's image, or of what is nobody's (``""``)."""
+        default = "forky" if self.crypto_profile == "hybrid" else DEFAULT_SUITE
+        suites = self.suites or {}
+        return suites.get(member, suites.get("", default))
 
 
 def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
@@ -52,7 +63,7 @@ def up(lab: Lab, wish: Wish, owner_pid: int) -> dict[str, Any]:
     mark = owner(owner_pid)
     if not lab.home.read():
         preflight.check_room(engine.STATE)
-    if wish.members or wish.agreement:
+    if wish.members or wish.agreement or wish.suites:
         read_wish(lab, wish)  # refused before anything is started
     with lab.operated() as descriptor:
         docker = engine.ensure(keep=(descriptor,))
@@ -98,18 +109,35 @@ def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
     chosen = wish.agreement or DEFAULT_AGREEMENT
     named = lab.home.root / "agreement" / f"{chosen}.yml"
     agreement = load(named if named.exists() else Path(chosen))
+    if wish.crypto_profile:
+        agreement = with_profile(agreement, wish.crypto_profile)
     members = sorted(set(wish.members or agreement.members))
-    for member in members:
+    for member in {*members, *(wish.suites or {})} - {""}:
         if member not in agreement.members:
             known = ", ".join(sorted(agreement.members))
             raise Refusal("PAR-0106", where=agreement.path, member=member, members=known)
     return agreement, members
 
 
+def with_profile(agreement: Agreement, profile: str) -> Agreement:
+    """Return the agreement with one crypto profile for every pair."""
+    pairs = [{**pair, "crypto_profile": profile} for pair in agreement.document["pairs"]]
+    return replace(agreement, document={**agreement.document, "pairs": pairs})
+
+
+def write_agreement(lab: Lab, agreement: Agreement) -> None:
+    """Write the lab's own copy of the agreement, its comments too where it is as its source."""
+    shutil.copyfile(agreement.path, lab.home.agreement)
+    if lab.agreement().digest != agreement.digest:
+        text = yaml.safe_dump(agreement.document, allow_unicode=True, sort_keys=False)
+        lab.home.agreement.write_text(text, encoding="utf-8")
+
+
 def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
     started = time.monotonic()
     agreement, codes = read_wish(lab, wish)
-    recipe = image.RECIPES[wish.suite or DEFAULT_SUITE]
+    recipe = image.RECIPES[wish.suite("")]
+    recipes = {code: image.RECIPES[wish.suite(code)] for code in codes}
     members = {code: agreement.members[code] for code in codes}
     facts: dict[str, Any] = {
         "schema": 1,
@@ -119,16 +147,21 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
         "suite": recipe.suite,
         "data_plane": "userspace",
         "agreement": {"digest": agreement.digest, "source": str(agreement.path.resolve())},
-        "members": {code: _member_facts(lab, code, members[code]) for code in codes},
+        "members": {
+            code: {**_member_facts(lab, code, members[code]), "suite": recipes[code].suite}
+            for code in codes
+        },
     }
     lab.home.write(facts)
-    if not image.exists(docker, recipe):
-        with step(f"building the node image {recipe.tag} from Debian's packages (about a minute)"):
-            image.ensure(docker, recipe, engine.STATE / "build")
+    for needed in {recipe, *recipes.values()}:
+        if not image.exists(docker, needed):
+            with step(f"building the node image {needed.tag} from Debian's packages (a minute)"):
+                image.ensure(docker, needed, engine.STATE / "build")
     with step(f"bringing up {lab.name}: {', '.join(codes)}"):
         keys = _furnish(lab, agreement, codes)
         maker = Maker(lab.name, recipe.tag, lab.home.root, mark)
-        _create(lab, docker, maker, codes, keys)
+        makers = {code: replace(maker, image=recipes[code].tag) for code in codes}
+        _create(lab, docker, maker, makers, keys)
         wiring.lay(plan.wiring(lab.name, members), lab.pids(docker.containers(lab.name)))
         nodes = [names.container(lab.name, part) for part in (names.WAN, *codes)]
         docker.call_each([("start", node) for node in nodes])
@@ -144,7 +177,7 @@ def _furnish(lab: Lab, agreement: Agreement, codes: Sequence[str]) -> dict[str, 
     """Fill the lab's folder; return what the installer leaves on each node."""
     for folder in (lab.home.agreement.parent, lab.home.wan, lab.home.log):
         folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(agreement.path, lab.home.agreement)
+    write_agreement(lab, agreement)
     shutil.copyfile(relay.__file__, lab.home.wan / "relay.py")
     _found_authorities(lab)
     operator = installer.Key.generate()
@@ -170,15 +203,22 @@ def _found_authorities(lab: Lab) -> None:
 
 
 def _create(
-    lab: Lab, docker: Docker, maker: Maker, codes: Sequence[str], furniture: Mapping[str, bytes]
+    lab: Lab,
+    docker: Docker,
+    maker: Maker,
+    codes: Mapping[str, Maker],
+    furniture: Mapping[str, bytes],
 ) -> None:
-    """Create every container, furnish the nodes, and start the owners of the namespaces."""
+    """Create every container, furnish the nodes, and start the owners of the namespaces.
+
+    ``codes`` gives each member the maker of its own image.
+    """
     owners = {names.pause(lab.name, part): maker.pause(part) for part in (names.WAN, *codes)}
     for code in codes:
         owners[names.container(lab.name, names.border(code))] = maker.border(code)
     docker.call_each(list(owners.values()))
     docker.call_each([("start", name) for name in owners])
-    docker.call_each([maker.wan(lab.home.wan), *(maker.node(code) for code in codes)])
+    docker.call_each([maker.wan(lab.home.wan), *(own.node(code) for code, own in codes.items())])
     for code in codes:
         docker.call("cp", "-", f"{names.container(lab.name, code)}:/", given=furniture[code])
 
@@ -268,11 +308,12 @@ def _check_wish(lab: Lab, facts: Mapping[str, Any], wish: Wish) -> None:
     differences = []
     if wish.members and sorted(set(wish.members)) != sorted(facts["members"]):
         differences.append(f"--members {','.join(sorted(facts['members']))}")
-    if wish.agreement:
+    if wish.agreement or wish.crypto_profile:
         agreement, _ = read_wish(lab, wish)
         if agreement.digest != facts["agreement"]["digest"]:
             differences.append(f"--agreement {facts['agreement']['source']}")
-    if wish.suite and wish.suite != facts["suite"]:
-        differences.append(f"--image {facts['suite']}")
+    suites = {code: node["suite"] for code, node in facts["members"].items()}
+    if wish.suites and any(wish.suite(code) != suite for code, suite in suites.items()):
+        differences.append("--image " + ",".join(f"{code}={it}" for code, it in suites.items()))
     if differences:
         raise Refusal("PAR-0208", lab=lab.name, options=" ".join(differences))

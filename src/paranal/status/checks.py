@@ -32,7 +32,7 @@ STILL_FAILING = timedelta(minutes=15)
 SERVED_BY = {"person": {"asks": "paranal-national.service", "answers": "paranal-alliance.service"}}
 """Service -> way -> the unit that carries it; a service without units is judged by its tunnel."""
 
-SHARED_UNITS = ("haproxy.service", "postgresql@17-main.service")
+PROXY = "haproxy.service"
 
 LEAVES = {"asks": ("ike", "national", "asker"), "answers": ("ike", "operational")}
 """Way -> our own leaves that it stands on."""
@@ -201,7 +201,7 @@ def services(facts: Facts, direction: Direction) -> Iterator[Reason]:
     if isinstance(facts.services, Unseen):
         yield unseen(facts.services)
         return
-    for unit in (*SHARED_UNITS, units[direction.way]):
+    for unit in (PROXY, facts.services.database, units[direction.way]):
         found = facts.services.units.get(unit, "absent")
         if found not in ("active", "reloading"):
             code = "PAR-0611" if unit.startswith("postgresql") else "PAR-0610"

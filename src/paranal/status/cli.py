@@ -24,12 +24,12 @@ from paranal.status import (
     report,
     services,
 )
-from paranal.status.checks import SERVED_BY, SHARED_UNITS
+from paranal.status.checks import PROXY, SERVED_BY
 from paranal.status.diagnose import diagnose, exit_code, warnings
 from paranal.status.facts import Direction, Facts, Reach, Unseen, directions
 from paranal.tunnels.gateway import VIEW, read_view, require_root
 
-UNITS = sorted({*SHARED_UNITS, *(unit for ways in SERVED_BY.values() for unit in ways.values())})
+UNITS = sorted({PROXY, *(unit for ways in SERVED_BY.values() for unit in ways.values())})
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -79,12 +79,14 @@ class Services:
     """Our half's processes.
 
     ``units``: unit -> systemd's ActiveState; ``healthy``: the services' units whose ``/health``
-    says that they reach the database; ``listening``: the (address, port) pairs TCP listens on.
+    says that they reach the database; ``listening``: the (address, port) pairs TCP listens on;
+    ``database``: PostgreSQL's unit, which is named by its major version.
     """
 
     units: Mapping[str, str]
     healthy: frozenset[str]
     listening: frozenset[tuple[str, int]]
+    database: str
 
 
 @dataclass(frozen=True)

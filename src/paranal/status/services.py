@@ -16,15 +16,28 @@ SOCKETS = {
 }
 """The services that answer ``GET /health``, and where."""
 
+CLUSTERS = Path("/etc/postgresql")
+
 
 def read(units: Iterable[str]) -> Services:
     """Ask systemd, the services and the kernel; raises ``Unreadable`` when one cannot be asked."""
-    shown = output(["systemctl", "show", "--property=Id,ActiveState", *units])
+    database = database_unit()
+    shown = output(["systemctl", "show", "--property=Id,ActiveState", *units, database])
     return Services(
         units=unit_states(shown),
         healthy=frozenset(unit for unit, path in SOCKETS.items() if is_healthy(path)),
         listening=listeners(output(["ss", "--no-header", "--listening", "--tcp", "--numeric"])),
+        database=database,
     )
+
+
+def database_unit(clusters: Path = CLUSTERS) -> str:
+    """Return the unit of the cluster that role database configured; one that never is without it.
+
+    Debian names a cluster by PostgreSQL's major version, and an upgrade leaves the old one there.
+    """
+    ours = sorted(path.parts[-4] for path in clusters.glob("*/main/conf.d/paranal.conf"))
+    return f"postgresql@{ours[-1] if ours else 'none'}-main.service"
 
 
 def unit_states(shown: str) -> dict[str, str]:

@@ -75,6 +75,7 @@ def test_a_lab_that_is_not_there_is_refused(
     [
         (Wish(members=("pe", "xx")), "PAR-0106"),
         (Wish(agreement="/nonexistent.yml"), "PAR-0113"),
+        (Wish(suites={"": "trixie", "xx": "forky"}), "PAR-0106"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused(wish: Wish, code: str) -> None:
@@ -88,6 +89,23 @@ def test_an_agreement_is_named_by_word_or_file() -> None:
     by_file, _ = read_wish(Lab("t-wish"), Wish(agreement=str(ROOT / "agreement/all-live.yml")))
     assert by_word.digest == by_file.digest
     assert members == ["co", "pe"]
+
+
+def test_each_node_has_its_own_debian_and_hybrid_brings_the_one_that_can() -> None:
+    given = Wish(suites=cli.images("trixie,pe=forky"))
+    assert [given.suite(member) for member in ("co", "pe", "")] == ["trixie", "forky", "trixie"]
+    assert Wish().suite("pe") == Wish(crypto_profile="classic").suite("pe") == "trixie"
+    assert Wish(crypto_profile="hybrid").suite("pe") == "forky"
+    assert Wish(suites={"": "trixie"}, crypto_profile="hybrid").suite("pe") == "trixie"
+    with pytest.raises(Refusal, match="PAR-0240"):
+        cli.images("trixie,pe=sid")
+
+
+def test_a_crypto_profile_is_every_pair_s_of_the_lab_s_own_agreement() -> None:
+    agreement, _ = read_wish(Lab("t-wish"), Wish(agreement="all-live", crypto_profile="hybrid"))
+    assert {pair["crypto_profile"] for pair in agreement.document["pairs"]} == {"hybrid"}
+    source, _ = read_wish(Lab("t-wish"), Wish(agreement="all-live"))
+    assert {pair["crypto_profile"] for pair in source.document["pairs"]} == {"classic"}
 
 
 def test_every_lack_of_the_machine_is_one_refusal(

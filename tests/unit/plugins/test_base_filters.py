@@ -21,7 +21,7 @@ VIEW = {
 }
 PROBE: dict[str, Any] = {
     "host": {
-        "os": {"id": "debian", "version_id": "13", "pretty_name": "Debian GNU/Linux 13"},
+        "os": {"id": "debian", "version_codename": "trixie", "pretty_name": "Debian GNU/Linux 13"},
         "free_mib": 4096,
         "interfaces": {"wan": ["203.0.113.34/28"], "inner": ["10.51.0.1/24"], "lo": []},
     }
@@ -29,10 +29,11 @@ PROBE: dict[str, Any] = {
 KEYS = ["ssh-ed25519 AAAA ana"]
 
 
-def problems(change: dict[str, Any], keys: list[str] = KEYS) -> list[str]:
+def problems(change: dict[str, Any], keys: list[str] = KEYS, debian: str = "trixie") -> list[str]:
     probe = copy.deepcopy(PROBE)
     probe["host"].update(change)
-    return [text[:8] for text in base_problems(probe, VIEW, 512, ["wan", "inner"], keys)]
+    said = base_problems(probe, VIEW, 512, ["wan", "inner"], keys, debian)
+    return [text[:8] for text in said]
 
 
 def test_a_good_machine_has_no_problem() -> None:
@@ -42,8 +43,9 @@ def test_a_good_machine_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"os": {"id": "debian", "version_id": "12"}}, "PAR-0320"),
-        ({"os": {"id": "ubuntu", "version_id": "13"}}, "PAR-0320"),
+        ({"os": {"id": "debian", "version_codename": "bookworm"}}, "PAR-0320"),
+        ({"os": {"id": "debian", "version_codename": "forky"}}, "PAR-0320"),
+        ({"os": {"id": "ubuntu", "version_codename": "trixie"}}, "PAR-0320"),
         ({"os": {}}, "PAR-0320"),
         ({"free_mib": 511}, "PAR-0321"),
         ({"interfaces": {"wan": ["203.0.113.34/28"]}}, "PAR-0322"),
@@ -55,6 +57,12 @@ def test_a_machine_that_cannot_be_the_node_is_refused_with_its_reason(
     change: dict[str, Any], code: str
 ) -> None:
     assert problems(change) == [code]
+
+
+def test_another_debian_is_good_only_where_the_inventory_declares_it() -> None:
+    forky = {"os": {"id": "debian", "version_codename": "forky"}}
+    assert problems(forky, debian="forky") == []
+    assert problems({}, debian="forky") == ["PAR-0320"]
 
 
 @pytest.mark.parametrize("keys", [[], [""], ["ssh-rsa AAAA ana"], ["# ssh-ed25519 AAAA ana"]])

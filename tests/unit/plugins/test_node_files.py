@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from plugins.action.node_files import entry, pack, service
+from plugins.action.node_files import entry, moved, pack, service
 from plugins.module_utils.paranal_activate import Report
 from plugins.module_utils.paranal_files import Application
 from plugins.module_utils.paranal_node import (
@@ -38,6 +38,12 @@ Contents = dict[str, str]
 def node(tmp_path: Path) -> Node:
     (tmp_path / "etc").mkdir()
     return Node(tmp_path)
+
+
+def test_a_directory_that_is_named_only_on_the_node_is_moved_with_all_below_it() -> None:
+    places = {"/etc/postgresql/MAJOR": "/etc/postgresql/18"}
+    assert moved("/etc/postgresql/MAJOR/main/x", places) == "/etc/postgresql/18/main/x"
+    assert moved("/etc/postgresql/MAJORITY", places) == "/etc/postgresql/MAJORITY"
 
 
 def desired(contents: Contents, mode: str = "0644", secret: bool = False) -> dict[str, Any]:

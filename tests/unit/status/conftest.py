@@ -70,6 +70,7 @@ def healthy(view: dict[str, Any]) -> Facts:
             units=dict.fromkeys(UNITS, "active"),
             healthy=frozenset(UNITS[2:]),
             listening=frozenset({(member["addresses"]["operational"], 7443)}),
+            database="postgresql@17-main.service",
         ),
         exchange={
             each.flow: Exchange(NOW - timedelta(minutes=5), NOW - timedelta(minutes=5), "GOOD")

@@ -143,6 +143,14 @@ def test_a_chain_that_accepts_by_default_does_not_drop(
 def test_systemd_and_the_listening_sockets_are_read() -> None:
     shown = "ActiveState=active\nId=haproxy.service\n\nId=nft.service\nActiveState=inactive\n"
     assert services.unit_states(shown) == {"haproxy.service": "active", "nft.service": "inactive"}
+
+
+def test_the_database_is_the_cluster_that_holds_our_settings(tmp_path: Path) -> None:
+    assert services.database_unit(tmp_path) == "postgresql@none-main.service"
+    for major in ("17", "18"):
+        (tmp_path / major / "main/conf.d").mkdir(parents=True)
+    (tmp_path / "17/main/conf.d/paranal.conf").touch()
+    assert services.database_unit(tmp_path) == "postgresql@17-main.service"
     shown = (
         "LISTEN 0 4096 10.51.1.1:7443 0.0.0.0:*\n"
         "LISTEN 0 128 [fe80::51]%mgmt:22 [::]:*\n"
