@@ -115,9 +115,15 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
     lab.exec(names.WAN, "env", f"PYTHONPATH={RELAY_FOLDER}", "PYTHONDONTWRITEBYTECODE=1", *program)
 
 
-def replay(lab: Lab, one: str, other: str, count: int, after: float, copies: int) -> None:
-    """Take ``count`` ESP packets from one to another off the line; send them ``after`` seconds."""
-    attack(lab, "replay", other, [one], count=count, after=after, copies=copies)
+def replay(
+    lab: Lab, one: str, other: str, count: int, after: float, copies: int, ahead: int = 0
+) -> None:
+    """Take ``count`` ESP packets from one to another off the line; send them ``after`` seconds.
+
+    ``ahead`` forges their sequence numbers (``hostile.replay``).
+    """
+    asked = {"count": count, "after": after, "copies": copies, "ahead": ahead}
+    attack(lab, "replay", other, [one], **asked)
 
 
 def attacked(lab: Lab) -> dict[str, Any] | None:

@@ -115,7 +115,10 @@ def fragments(attack: Attack) -> Wire:
 
 
 def replay(attack: Attack) -> Wire:
-    """Take ESP packets off the line as they pass, and send them again later, ``copies`` times."""
+    """Take ESP packets off the line as they pass, and send them again later, ``copies`` times.
+
+    ``ahead`` is added to the sequence number: no longer what was signed, and from the future.
+    """
     asked = attack.asked
     taken: list[bytes] = []
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_ALL)) as link:
@@ -147,6 +150,8 @@ def _esp(packet: bytes, asked: Mapping[str, Any]) -> bytes | None:
     payload = packet[head + 8 : head + length]
     if ports[1] != packets.NAT_PORT or len(payload) < 8 or payload[:4] == packets.NON_ESP:
         return None
+    number = int.from_bytes(payload[4:8], "big") + asked["ahead"] & 0xFFFFFFFF
+    payload = payload[:4] + number.to_bytes(4, "big") + payload[8:]
     # Its checksum is not there yet when the sender's kernel leaves that to the device.
     return packets.udp(asked["sources"][0], asked["target"], (ports[0], ports[1]), payload)
 
