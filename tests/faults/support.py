@@ -74,11 +74,11 @@ def until(true: Callable[[], bool], seconds: float) -> float | None:
     return time.monotonic() - begun
 
 
-def healed(lab: Lab, nodes: dict[str, Host]) -> float:
+def healed(lab: Lab, nodes: dict[str, Host], bound: float = WHOLE_SECONDS) -> float:
     """Mend the lines, 40 ms apart, and return the seconds until the mesh was whole again."""
     faults.clear(lab)
     faults.impair(lab, DISTANCE)
-    seconds = until(lambda: whole(nodes), WHOLE_SECONDS)
+    seconds = until(lambda: whole(nodes), bound)
     assert seconds is not None, odd(nodes)
     return seconds
 
