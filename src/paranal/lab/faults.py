@@ -92,7 +92,7 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
     """Start an attack (``hostile``) on a member under the addresses of ``sources``.
 
     Without a source, all its peers'. ``asked`` is what the kind needs, or other addresses to write
-    into the packets. Raises ``Refusal`` PAR-0243 while another is under way.
+    into the packets: ``target``, ``under``. Raises ``Refusal`` PAR-0243 while another goes on.
     """
     if hostile.running(lab.home.wan):
         raise Refusal("PAR-0243", lab=lab.name)
@@ -103,7 +103,7 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
         "member": member,
         "target": _address(lab, member),
         "via": _address(lab, member),
-        "sources": [_address(lab, code) for code in peers],
+        "under": [_address(lab, code) for code in peers],
         "link": names.wan_link(peers[0]),
         **asked,
     }
