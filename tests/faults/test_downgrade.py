@@ -8,7 +8,7 @@ from testinfra.host import Host
 from paranal.lab import faults
 from paranal.lab.lab import Lab
 from paranal.lab.tampering import DOWNGRADES
-from tests.faults.support import between, every_sa, kept, pairs_without, until
+from tests.faults.support import between, every_sa, healed, kept, pairs_without, until
 from tests.mesh.support import sas_with
 
 REASONS = {
@@ -54,3 +54,5 @@ def test_an_edited_request_makes_no_sa_and_ends_none(
         for one in ("co", "pe")
     ]
     assert any(journal.rc == 0 for journal in journals), "the reason is named"
+    # A refusal is final for charon: the timer asks again.
+    healed(lab, nodes, WATCHED_SECONDS)

@@ -100,7 +100,7 @@ def _received(spaces: dict[str, str], family: int, act: list[str], part: str) ->
 
 def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str]:
     source, target = ENDS[family]
-    order = {"kind": kind, "target": target, "via": target, "sources": [source], "seed": 1, **asked}
+    order = {"kind": kind, "target": target, "via": target, "under": [source], "seed": 1, **asked}
     environment = ("env", f"PYTHONPATH={SRC}")
     program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(tmp_path))
     return [*environment, *program]

@@ -122,6 +122,14 @@ def _replay_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=whole(1, 1000), default=20, help="packets taken")
     parser.add_argument("--after", type=duration, default=0.0, help="how much later (default: 0s)")
     parser.add_argument("--copies", type=whole(1, 10), default=1)
+    parser.add_argument(
+        "--ahead", type=whole(0, 2**31), default=0, help="add so much to the sequence numbers"
+    )
+
+
+def _replay(lab: Lab, args: Args) -> None:
+    how = (args.count, args.after, args.copies, args.ahead)
+    faults.replay(lab, args.one, args.other, *how)
 
 
 def _attack(*asked: str) -> Callable[[Lab, Args], None]:
@@ -207,11 +215,9 @@ VERBS: dict[str, Verb] = {
         _from,
     ),
     "replay": Verb(
-        "take ESP that one member sends another off the line and send it again",
-        "nothing is delivered twice",
-        lambda lab, args: faults.replay(
-            lab, args.one, args.other, args.count, args.after, args.copies
-        ),
+        "take ESP that one member sends another off the line and send it again, true or forged",
+        "nothing is delivered twice, and what follows still is",
+        _replay,
         _replay_options,
     ),
     "clear": Verb("mend everything", "full mesh within 10 s", lambda lab, _: faults.clear(lab)),

@@ -92,7 +92,7 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
     """Start an attack (``hostile``) on a member under the addresses of ``sources``.
 
     Without a source, all its peers'. ``asked`` is what the kind needs, or other addresses to write
-    into the packets. Raises ``Refusal`` PAR-0243 while another is under way.
+    into the packets: ``target``, ``under``. Raises ``Refusal`` PAR-0243 while another goes on.
     """
     if hostile.running(lab.home.wan):
         raise Refusal("PAR-0243", lab=lab.name)
@@ -103,7 +103,7 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
         "member": member,
         "target": _address(lab, member),
         "via": _address(lab, member),
-        "sources": [_address(lab, code) for code in peers],
+        "under": [_address(lab, code) for code in peers],
         "link": names.wan_link(peers[0]),
         **asked,
     }
@@ -115,9 +115,15 @@ def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **aske
     lab.exec(names.WAN, "env", f"PYTHONPATH={RELAY_FOLDER}", "PYTHONDONTWRITEBYTECODE=1", *program)
 
 
-def replay(lab: Lab, one: str, other: str, count: int, after: float, copies: int) -> None:
-    """Take ``count`` ESP packets from one to another off the line; send them ``after`` seconds."""
-    attack(lab, "replay", other, [one], count=count, after=after, copies=copies)
+def replay(
+    lab: Lab, one: str, other: str, count: int, after: float, copies: int, ahead: int = 0
+) -> None:
+    """Take ``count`` ESP packets from one to another off the line; send them ``after`` seconds.
+
+    ``ahead`` forges their sequence numbers (``hostile.replay``).
+    """
+    asked = {"count": count, "after": after, "copies": copies, "ahead": ahead}
+    attack(lab, "replay", other, [one], **asked)
 
 
 def attacked(lab: Lab) -> dict[str, Any] | None:

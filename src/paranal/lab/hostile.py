@@ -84,7 +84,7 @@ def flood(attack: Attack) -> Wire:
     begun = time.monotonic()
     for burst in range(round(asked["seconds"] * _BURSTS_PER_SECOND)):
         for number in range(max(1, round(asked["rate"] / _BURSTS_PER_SECOND))):
-            source = asked["sources"][number % len(asked["sources"])]
+            source = asked["under"][number % len(asked["under"])]
             ports = (packets.IKE_PORT, packets.IKE_PORT)
             yield packets.udp(source, asked["target"], ports, packets.ike_sa_init(chance))
         time.sleep(max(0.0, begun + (burst + 1) / _BURSTS_PER_SECOND - time.monotonic()))
@@ -97,7 +97,7 @@ def fuzz(attack: Attack) -> Wire:
     for number, (case, port, payload) in enumerate(
         packets.malformed(asked["seed"], asked["count"])
     ):
-        source = asked["sources"][number % len(asked["sources"])]
+        source = asked["under"][number % len(asked["under"])]
         attack.count(case)
         yield packets.udp(source, asked["target"], (port, port), payload)
         time.sleep(max(0.0, begun + number / asked["rate"] - time.monotonic()))
@@ -106,16 +106,17 @@ def fuzz(attack: Attack) -> Wire:
 def fragments(attack: Attack) -> Wire:
     """Send each case of broken fragments once, from the first of the sources."""
     asked = attack.asked
-    for case, pieces in packets.broken_fragments(
-        asked["sources"][0], asked["target"], asked["seed"]
-    ):
+    for case, pieces in packets.broken_fragments(asked["under"][0], asked["target"], asked["seed"]):
         attack.count(case)
         yield from pieces
         time.sleep(0.1)
 
 
 def replay(attack: Attack) -> Wire:
-    """Take ESP packets off the line as they pass, and send them again later, ``copies`` times."""
+    """Take ESP packets off the line as they pass, and send them again later, ``copies`` times.
+
+    ``ahead`` is added to the sequence number: no longer what was signed, and from the future.
+    """
     asked = attack.asked
     taken: list[bytes] = []
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_ALL)) as link:
@@ -140,15 +141,17 @@ def _esp(packet: bytes, asked: Mapping[str, Any]) -> bytes | None:
     """Return an ESP-in-UDP packet from source to target as it must be to be valid again."""
     six = packet[0] >> 4 == 6
     head, addresses, protocol = (40, slice(8, 40), 6) if six else (20, slice(12, 20), 9)
-    ends = ip_address(asked["sources"][0]).packed + ip_address(asked["target"]).packed
+    ends = ip_address(asked["under"][0]).packed + ip_address(asked["target"]).packed
     if packet[addresses] != ends or packet[protocol] != socket.IPPROTO_UDP:
         return None
     *ports, length = struct.unpack_from("!HHH", packet, head)
     payload = packet[head + 8 : head + length]
     if ports[1] != packets.NAT_PORT or len(payload) < 8 or payload[:4] == packets.NON_ESP:
         return None
+    number = int.from_bytes(payload[4:8], "big") + asked["ahead"] & 0xFFFFFFFF
+    payload = payload[:4] + number.to_bytes(4, "big") + payload[8:]
     # Its checksum is not there yet when the sender's kernel leaves that to the device.
-    return packets.udp(asked["sources"][0], asked["target"], (ports[0], ports[1]), payload)
+    return packets.udp(asked["under"][0], asked["target"], (ports[0], ports[1]), payload)
 
 
 _KINDS = {"flood": flood, "fuzz": fuzz, "fragments": fragments, "replay": replay}
