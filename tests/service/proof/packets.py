@@ -14,6 +14,8 @@ from paranal.audit.proof.space import Packet
 from paranal.audit.proof.values import FIELDS, IPV4, IPV6, Values, address_text, interface_name
 
 CLIENT_PORT = 40000
+ACK = 16
+NEIGHBOUR = values.address("fe80::1")
 
 
 class Flow(NamedTuple):
@@ -83,10 +85,12 @@ def whole(packet: Packet, about: Flow | None = None) -> bytes:
 
 
 class Sender:
-    """Draws packets: half of them near a rule, so that every rule is hit and just missed."""
+    """Draws packets: most of them near a rule, so that every rule is hit and just missed."""
 
-    def __init__(self, seed: int, ruleset: Ruleset, flows: Sequence[Flow]) -> None:
-        """Remember what is worth aiming at."""
+    def __init__(
+        self, seed: int, ruleset: Ruleset, flows: Sequence[Flow], local: Sequence[str]
+    ) -> None:
+        """Remember what is worth aiming at; ``local`` are the node's own addresses."""
         self.random = random.Random(seed)  # noqa: S311 - not a secret: the same packets every time
         self.rules = [
             rule
@@ -95,6 +99,7 @@ class Sender:
             if rule.verdict and all(each.spans for each in rule.condition.values())
         ]
         self.flows = list(flows)
+        self.local = [values.address(each) for each in local]
         self.pools = {name: self._pool(name) for name in FIELDS}
 
     def _pool(self, field: str) -> list[int]:
@@ -110,7 +115,7 @@ class Sender:
 
     def draw(self, interfaces: Sequence[str]) -> tuple[str, Packet, Flow | None]:
         """Return a way, a packet, and the flow that it is about if it is an error."""
-        rule = self.random.choice(self.rules) if self.random.random() < 0.6 else None
+        rule = self.random.choice(self.rules) if self.random.random() < 0.8 else None
         way = self._way(rule)
         family = self._family(rule)
         packet = {name: self._value(name, rule, family) for name in FIELDS}
@@ -121,6 +126,15 @@ class Sender:
         for name in self.random.sample(sorted(FIELDS), self.random.choice((0, 0, 1, 1, 2))):
             if name not in ("iif", "oif", "source", "destination"):
                 packet[name] = self._value(name, None, family)
+        # Anything may come in; what is for nobody here does not get as far as input.
+        if way == "in" and not (rule and "destination" in rule.condition):
+            here = [each for each in self.local if each in family]
+            packet["destination"] = self.random.choice([packet["destination"], *here])
+        if way == "in" and family == IPV6 and not (rule and "source" in rule.condition):
+            packet["source"] = self.random.choice([packet["source"], NEIGHBOUR])
+        # Connection tracking calls most combinations of flags invalid.
+        if self.random.random() < 0.5:
+            packet["tcp_flags"] = ACK
         about = None
         if self.random.random() < 0.5:
             about = self._along(packet, rule)
@@ -174,7 +188,8 @@ class Sender:
 
 
 def _meets(flow: Flow, rule: Rule) -> bool:
-    """Tell whether a flow's packet is what a rule names, addresses and ports."""
+    """Tell whether a flow's packet, or an error about it, has a rule's addresses and ports."""
+    wanted = rule.condition
     seen = {
         "source": values.address(flow.source),
         "destination": values.address(flow.destination),
@@ -182,7 +197,9 @@ def _meets(flow: Flow, rule: Rule) -> bool:
         "sport": flow.sport,
         "dport": flow.dport,
     }
-    return all(seen[name] in rule.condition[name] for name in seen.keys() & rule.condition.keys())
+    if "icmp_type" in wanted:
+        seen = {"source": seen["destination"], "destination": seen["source"]}
+    return all(seen[name] in wanted[name] for name in seen.keys() & wanted.keys())
 
 
 def sent(way: str, packet: Packet, about: Flow | None) -> dict[str, Any]:
@@ -194,7 +211,7 @@ def sent(way: str, packet: Packet, about: Flow | None) -> dict[str, Any]:
 def as_observed(packet: Packet, hook: str, seen: Mapping[str, Any]) -> dict[str, int]:
     """Return the packet with what only the kernel could say of it at a hook."""
     interface = values.interface(seen["before"][hook])
-    found = {**packet, "decrypted": 0, "encrypted": 0, "return_path": 1}
+    found = {**packet, "decrypted": 0, "encrypted": 0, "return_path": int(seen["way_back"])}
     found["iif"], found["oif"] = (0, interface) if hook == "output" else (interface, 0)
     state = seen["states"][0] if seen["states"] else "untracked"
     if state in ("established", "related"):

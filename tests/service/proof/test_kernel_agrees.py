@@ -10,23 +10,27 @@ from collections import Counter
 
 import pytest
 
-from tests.service.proof.packets import Sender
-from tests.service.proof.theatre import Node, node
+from tests.service.proof.theatre import ROOT, Node, node
 
-DRAWN, PACKETS = 10_500, 10_000
+DRAWN, PACKETS = 11_000, 10_000
 """Packets sent; and those that reach the rules at least, because IP itself refuses some."""
 SEED = 20180301
-INTERFACES = ("wan", "inner", "mgmt", "ipsec0", "eth9", "lo")
+
+AGREEMENTS = [
+    path.stem
+    for path in sorted((ROOT / "agreement").glob("*.yml"))
+    # One of each family of addresses; all-live has the rules of pacific-alliance, and more of them.
+    if path.stem in ("pacific-alliance", "ipv6")
+]
 
 
 @pytest.mark.req("B3")
+@pytest.mark.parametrize("agreement", AGREEMENTS)
 @pytest.mark.parametrize("plane", ["userspace", "kernel"])
-def test_ten_thousand_packets_end_as_the_model_says(plane: str) -> None:
-    pe = node(plane)
-    flows = pe.flows()
-    sender = Sender(SEED, pe.ruleset, flows)
-    drawn = [sender.draw(INTERFACES) for _ in range(DRAWN)]
-    seen = pe.send(drawn, flows)
+def test_ten_thousand_packets_end_as_the_model_says(plane: str, agreement: str) -> None:
+    pe = node(plane, agreement)
+    drawn = pe.draw(SEED, DRAWN)
+    seen = pe.send(drawn, pe.flows())
     assert sum(bool(one["before"]) for one in seen) >= PACKETS
     compared = list(pe.compare(drawn, seen))
     assert [each for each in compared if each.passed not in each.model] == []
@@ -48,8 +52,8 @@ def _is_a_fair_sample(pe: Node, counted: Counter[str]) -> None:
     """Both verdicts, often, wherever the rules have both."""
     for hook in ("prerouting", "input", "output"):
         for passed in (True, False):
-            assert counted[f"{hook} {passed}"] >= 200, counted
-    assert counted["forward False"] >= 500
+            assert counted[f"{hook} {passed}"] >= 100, counted
+    assert counted["forward False"] >= 200
     assert counted["forward True"] == 0
 
 
@@ -57,11 +61,9 @@ def _is_a_fair_sample(pe: Node, counted: Counter[str]) -> None:
 def test_the_comparison_notices_a_model_that_reads_one_rule_wrongly() -> None:
     """The control: the kernel runs other rules than the model, by one word."""
     pe = node("userspace")
-    other = pe.changed('iifname "mgmt" icmpv6 type { mld', 'iifname "inner" icmpv6 type { mld')
-    flows = pe.flows()
-    sender = Sender(SEED, pe.ruleset, flows)
-    drawn = [sender.draw(INTERFACES) for _ in range(2_000)]
-    compared = list(pe.compare(drawn, other.send(drawn, flows)))
+    other = pe.changed("tcp dport 22 accept", "tcp dport 23 accept")
+    drawn = pe.draw(SEED, 2_000)
+    compared = list(pe.compare(drawn, other.send(drawn, pe.flows())))
     assert [each for each in compared if each.passed not in each.model]
 
 

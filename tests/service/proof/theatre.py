@@ -18,27 +18,14 @@ from paranal.audit.proof.declared import listing, rules
 from paranal.audit.proof.prove import Counterexample, Property, prove, space_of
 from paranal.audit.proof.ruleset import Ruleset, read
 from paranal.audit.proof.space import Packet
-from paranal.audit.proof.values import TCP, TRACKED, UDP, address_text
+from paranal.audit.proof.values import TCP, TRACKED, UDP, address_text, network
 from paranal.audit.proof.walk import Walk
-from tests.service.proof.packets import CLIENT_PORT, Flow, as_observed, reverse, sent
+from tests.service.proof.packets import CLIENT_PORT, Flow, Sender, as_observed, reverse, sent
 
 ROOT = Path(__file__).parents[3]
 WIRE = Path(__file__).with_name("wire.py")
 SECONDS = 120
-CLOCK = "10.51.0.10"
-VARIABLES = {
-    "firewall_national_services": [
-        {
-            "name": "time",
-            "direction": "out",
-            "interface": "inner",
-            "address": CLOCK,
-            "protocol": "udp",
-            "port": 123,
-        }
-    ]
-}
-
+INTERFACES = ("wan", "inner", "mgmt", "ipsec0", "eth9", "lo")
 Sent = tuple[str, Packet, Flow | None]
 """A way, a packet, and the flow that it is about if it is an error."""
 
@@ -86,8 +73,8 @@ class Node:
         member = self.view["member"]
         national = member["addresses"]["national"]
         found = [
-            Flow(national, CLOCK, UDP, CLIENT_PORT, 123),
-            Flow(CLOCK, national, TCP, CLIENT_PORT, 7440),
+            Flow(national, clock(self.view), UDP, CLIENT_PORT, 123),
+            Flow(clock(self.view), national, TCP, CLIENT_PORT, 7440),
         ]
         for peer in self.view["peers"]:
             found.append(Flow(member["wan_address"], peer["wan_address"], UDP, 4500, 4500))
@@ -97,16 +84,27 @@ class Node:
                 found.append(Flow(theirs, ours, TCP, CLIENT_PORT, service["port"]))
         return found
 
+    def addresses(self) -> dict[str, list[str]]:
+        """Return the node's own addresses by interface."""
+        member = self.view["member"]
+        return {
+            "wan": [member["wan_address"]],
+            "mgmt": ["fe80::51"],
+            "lo": list(member["addresses"].values()),
+        }
+
+    def draw(self, seed: int, number: int) -> list[Sent]:
+        """Return that many packets to send at it, the same ones for a seed."""
+        local = [address for each in self.addresses().values() for address in each]
+        sender = Sender(seed, self.ruleset, self.flows(), local)
+        return [sender.draw(INTERFACES) for _ in range(number)]
+
     def send(self, packets: Sequence[Sent], flows: Sequence[Flow]) -> list[dict[str, Any]]:
         """Send packets for real; return what ``wire.py`` saw of each."""
         member = self.view["member"]
         given = {
             "rules": [self.text],
-            "addresses": {
-                "wan": [member["wan_address"]],
-                "mgmt": ["fe80::51"],
-                "lo": list(member["addresses"].values()),
-            },
+            "addresses": self.addresses(),
             "prefixes": {
                 "ipsec0": [peer["inner_prefix"] for peer in self.view["peers"]],
                 "inner": [member["inner_prefix"]],
@@ -160,12 +158,20 @@ class Node:
         return hook in seen["after"]
 
 
+def clock(view: dict[str, Any]) -> str:
+    """Return the address of the country's time source, on its inner side."""
+    ((first, _),) = network(view["member"]["inner_prefix"]).spans
+    return address_text(first + 10)
+
+
 def node(plane: str, agreement: str = "pacific-alliance", code: str = "pe") -> Node:
-    """Return a member's node on a data plane."""
+    """Return a member's node on a data plane, in a country with a service of its own."""
     view = member_view(load(ROOT / "agreement" / f"{agreement}.yml"), code)
     for member in (view["member"], *view["peers"]):
         member["data_plane"] = plane
-    return Node(view, rules(view, VARIABLES))
+    time = {"name": "time", "direction": "out", "interface": "inner", "address": clock(view)}
+    services = [{**time, "protocol": "udp", "port": 123}]
+    return Node(view, rules(view, {"firewall_national_services": services}))
 
 
 def flow_of(packet: Packet) -> Flow:

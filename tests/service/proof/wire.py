@@ -4,7 +4,7 @@ Runs as ``unshare --net python wire.py``; one JSON object in and out. In: ``{"ru
 "addresses": {interface: [address]}, "prefixes": {interface: [prefix]}, "flows": [{"source",
 "destination", "protocol", "sport", "dport"}], "packets": [{"way": "in"|"out", "interface",
 "bytes": hex}]}``. Out: one object a packet, ``{"before": {hook: interface}, "after": [hook],
-"states": [name], "direction": name or null, "failed": errno name or null}``.
+"states": [name], "direction": name or null, "way_back": bool, "failed": errno name or null}``.
 
 Each packet bears its number as mark, so that what the kernel sends by itself is not mistaken for
 it. An observer's own chains stand right before and right after the rules at each hook: what was
@@ -13,6 +13,7 @@ seen before and not after was dropped between. Sets hold what they saw; each is 
 
 from __future__ import annotations
 
+import copy
 import errno
 import ipaddress
 import json
@@ -126,6 +127,7 @@ def observer() -> str:
     ours = f"meta mark & 0xff000000 == {MARK:#x}"
     lines.append("set states { type mark . ct_state; size 65535; flags dynamic; }")
     lines.append("set directions { type mark . ct_dir; size 65535; flags dynamic; }")
+    lines.append("set no_way_back { type mark; size 65535; flags dynamic; }")
     for hook, priority in PRIORITIES.items():
         interface = "oifname" if hook == "output" else "iifname"
         lines.append(f"set before_{hook} {{ type mark . ifname; size 65535; flags dynamic; }}")
@@ -135,7 +137,11 @@ def observer() -> str:
             lines.append(f"type filter hook {hook} priority {place}; policy accept;")
             seen = f"meta mark . meta {interface}"
             lines.append(f"{ours} update @{when}_{hook} {{ {seen} }}")
-            if when == "before" and hook != "prerouting":
+            if when == "before" and hook == "prerouting":
+                lines.append(
+                    f"{ours} fib saddr . iif oif missing update @no_way_back {{ meta mark }}"
+                )
+            elif when == "before":
                 lines.append(f"{ours} update @states {{ meta mark . ct state }}")
                 lines.append(f"{ours} update @directions {{ meta mark . ct direction }}")
             lines.append("}")
@@ -202,9 +208,9 @@ def frame_type(family: int) -> bytes:
 
 def read(failed: list[str | None]) -> list[dict[str, Any]]:
     """Return what the observer saw of each packet."""
+    unseen: dict[str, Any] = {"states": [], "direction": None, "way_back": True}
     seen: list[dict[str, Any]] = [
-        {"before": {}, "after": [], "states": [], "direction": None, "failed": each}
-        for each in failed
+        {**copy.deepcopy(unseen), "before": {}, "after": [], "failed": each} for each in failed
     ]
     listing = json.loads(nft("--json", "--numeric", "list", "table", "inet", "observer"))
     for item in listing["nftables"]:
@@ -212,17 +218,19 @@ def read(failed: list[str | None]) -> list[dict[str, Any]]:
             continue
         name = item["set"]["name"]
         for element in item["set"].get("elem", ()):
-            mark, value = element["concat"]
+            mark, *values = [element] if isinstance(element, int) else element["concat"]
             one = seen[mark - MARK]
             when, _, hook = name.partition("_")
             if when == "before":
-                one["before"][hook] = value
+                one["before"][hook] = values[0]
             elif when == "after":
                 one["after"].append(hook)
+            elif name == "no_way_back":
+                one["way_back"] = False
             elif name == "states":
-                one["states"].append(STATES[value])
+                one["states"].append(STATES[values[0]])
             else:
-                one["direction"] = ("original", "reply")[value]
+                one["direction"] = ("original", "reply")[values[0]]
     return seen
 
 
