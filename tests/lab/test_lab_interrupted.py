@@ -14,6 +14,7 @@ import pytest
 from paranal.lab import Lab, engine, lock, lowering, names, raising, report
 from paranal.lab.docker import Container
 from paranal.lab.home import ROOT
+from paranal.lab.wish import Wish
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
@@ -27,7 +28,7 @@ def image() -> None:
     """Build the image beforehand: the moments that count are those with containers about."""
     built = Lab(NAME)
     lowering.down(built)
-    raising.up(built, raising.Wish(members=MEMBERS), os.getpid())
+    raising.up(built, Wish(members=MEMBERS), os.getpid())
     lowering.down(built)
 
 
@@ -103,7 +104,7 @@ def test_down_clears_what_is_left(
 @pytest.mark.parametrize("moment", [_namespace, _node])
 def test_up_clears_what_is_left(lab: Lab, moment: Callable[[Lab], bool]) -> None:
     _interrupt(lab, signal.SIGKILL, moment)
-    raising.up(lab, raising.Wish(members=MEMBERS), os.getpid())
+    raising.up(lab, Wish(members=MEMBERS), os.getpid())
     assert report.status(lab)["members"]["pe"]["state"] == "running"
 
 
@@ -112,7 +113,7 @@ def test_gc_clears_what_a_dead_owner_left_and_nothing_else(lab: Lab) -> None:
         return lowering.collect_garbage(older_than, only=[NAME])
 
     with subprocess.Popen(["/bin/sleep", "600"]) as owner:
-        raising.up(lab, raising.Wish(members=MEMBERS), owner.pid)
+        raising.up(lab, Wish(members=MEMBERS), owner.pid)
         assert collected(timedelta(0)) == [], "its owner lives"
         owner.kill()
     assert collected(timedelta(hours=1)) == [], "it is young"

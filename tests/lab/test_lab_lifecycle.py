@@ -32,6 +32,7 @@ from paranal.lab import (
 from paranal.lab.capture import words
 from paranal.lab.home import ROOT
 from paranal.lab.relay import SOCKET_NAME, Impairment
+from paranal.lab.wish import Wish
 from paranal.messages import Refusal
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
@@ -111,7 +112,7 @@ def labs(before: dict[str, list[str]]) -> Iterator[tuple[Lab, Lab]]:
     """Two labs of the same two members and the same addresses, side by side."""
     pair = Lab(NAMES[0]), Lab(NAMES[1])
     for lab in pair:
-        raising.up(lab, raising.Wish(members=("co", "pe")), os.getpid())
+        raising.up(lab, Wish(members=("co", "pe")), os.getpid())
     yield pair
     for lab in pair:
         lowering.down(lab)
@@ -349,7 +350,7 @@ def test_a_killed_node_keeps_its_links_and_up_boots_it(lab: Lab) -> None:
     lab.engine().call("kill", names.container(lab.name, "pe"))
     assert report.status(lab)["members"]["pe"]["state"] == "stopped"
     assert _ping(lab, "co", _wan(lab, "pe"))[0] == 5, "the pause container owns the namespace"
-    raising.up(lab, raising.Wish(), os.getpid())
+    raising.up(lab, Wish(), os.getpid())
     assert report.status(lab)["members"]["pe"]["state"] == "running"
 
 
@@ -359,10 +360,10 @@ def test_a_second_up_changes_nothing_and_another_wish_is_refused(lab: Lab) -> No
 
     facts, present = lab.facts(), containers()
     started = time.monotonic()
-    assert raising.up(lab, raising.Wish(members=("pe", "co")), os.getpid()) == facts
+    assert raising.up(lab, Wish(members=("pe", "co")), os.getpid()) == facts
     assert time.monotonic() - started < 1
     assert containers() == present
-    for wish in (raising.Wish(members=("pe",)), raising.Wish(agreement="all-live")):
+    for wish in (Wish(members=("pe",)), Wish(agreement="all-live")):
         with pytest.raises(Refusal) as refusal:
             raising.up(lab, wish, os.getpid())
         assert refusal.value.code == "PAR-0208"
@@ -379,7 +380,7 @@ def test_a_lab_of_another_checkout_is_left_alone(labs: tuple[Lab, Lab], tmp_path
     foreign = Lab(NAMES[0], tmp_path)
     for act in (
         lambda: lowering.down(foreign),
-        lambda: raising.up(foreign, raising.Wish(), os.getpid()),
+        lambda: raising.up(foreign, Wish(), os.getpid()),
     ):
         with pytest.raises(Refusal) as refusal:
             act()

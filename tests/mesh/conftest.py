@@ -20,7 +20,11 @@ from tests.mesh.support import Capture, connect, eventually, every_spi, renewals
 
 LAB = os.environ.get("PARANAL_LAB", "molecule")
 AGREEMENT = os.environ.get("PARANAL_AGREEMENT", "pacific-alliance")
-MEMBERS = sorted(load(ROOT / "agreement" / f"{AGREEMENT}.yml").members)
+DECLARED = load(ROOT / "agreement" / f"{AGREEMENT}.yml").members
+CHOSEN = os.environ.get("PARANAL_MEMBERS", "")
+MEMBERS = sorted(CHOSEN.split(",") if CHOSEN else DECLARED)
+KERNEL = [code for code in MEMBERS if DECLARED[code]["data_plane"] == "kernel"]
+collect_ignore = [] if KERNEL else ["kernel"]  # nothing to ask of a mesh without a machine
 ARTEFACTS = ROOT / ".build" / "artefacts" / LAB
 
 

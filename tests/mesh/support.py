@@ -305,9 +305,17 @@ def capture(lab: Lab, expression: str) -> Iterator[Capture]:
         running.close()
 
 
-_ESP = re.compile(r"IP (\S+)\.4500 > (\S+)\.4500: UDP-encap: ESP\(spi=0x([0-9a-f]{8}),")
+_ESP = {
+    "esp": re.compile(r"IP ([\d.]+) > ([\d.]+): ESP\(spi=0x([0-9a-f]{8}),"),
+    "udp": re.compile(r"IP (\S+)\.4500 > (\S+)\.4500: UDP-encap: ESP\(spi=0x([0-9a-f]{8}),"),
+}
+ESP_FILTER = "esp or udp port 4500"
 
 
-def esp_flows(lines: Sequence[str]) -> set[tuple[str, str, str]]:
-    """Return (source, target, SPI) of every ESP-in-UDP packet among a capture's lines."""
-    return {match.groups() for line in lines if (match := _ESP.search(line))}  # type: ignore[misc] # three groups
+def esp_flows(lines: Sequence[str], form: str) -> set[tuple[str, str, str]]:
+    """Return (source, target, SPI) of every ESP packet among a capture's lines.
+
+    ``form`` is ``esp``, the protocol itself, which two kernels speak, or ``udp``: in UDP, which the
+    userspace plane asks for.
+    """
+    return {match.groups() for line in lines if (match := _ESP[form].search(line))}  # type: ignore[misc] # three groups

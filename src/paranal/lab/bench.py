@@ -25,6 +25,7 @@ from paranal.lab import demo, engine, image, lowering, raising
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
 from paranal.lab.progress import step
+from paranal.lab.wish import DEFAULT_SUITE, Wish
 
 BENCH_LAB = "bench"
 AIMS = {"lab_up_to_first_answer": 40, "second_converge": 5}
@@ -91,7 +92,7 @@ def image_build() -> dict[str, Figure]:
 
     Packages come from the Debian mirror, so the network is in the figure.
     """
-    docker, recipe = engine.ensure(), image.RECIPES[raising.DEFAULT_SUITE]
+    docker, recipe = engine.ensure(), image.RECIPES[DEFAULT_SUITE]
     anew, scratch = replace(recipe, hooks=(*recipe.hooks, ": bench")), engine.STATE / "build"
     docker.attempt("rmi", anew.tag)
     try:
@@ -107,7 +108,7 @@ def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
     started = time.monotonic()
     cpu_before = _children_cpu()
     create, facts = _timed(
-        "create", lambda: raising.up(lab, raising.Wish(agreement=agreement), os.getpid())
+        "create", lambda: raising.up(lab, Wish(agreement=agreement), os.getpid())
     )
     members = sorted(facts["members"])
     converge, _ = _timed("first converge", lambda: demo.provision(lab))

@@ -16,6 +16,7 @@ from paranal.lab import equip, fault_cli, image, lowering, playbook, raising, re
 from paranal.lab.capture import capture
 from paranal.lab.lab import Lab
 from paranal.lab.reading import codes, duration
+from paranal.lab.wish import Wish
 from paranal.messages import Refusal
 
 
@@ -43,7 +44,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"the nodes' Debian: {', '.join(sorted(image.RECIPES))}; such as trixie,pe=forky",
     )
     crypto_profile(up)
-    up.add_argument("--data-plane", choices=["userspace", "kernel"], default="userspace")
+    up.add_argument(
+        "--data-plane",
+        choices=["userspace", "kernel"],
+        help="refuse an agreement without it; kernel: members that declare it are machines",
+    )
+    up.add_argument(
+        "--foreign",
+        type=codes,
+        default=(),
+        help="members whose gateway is a plain Debian with libreswan, no node of ours",
+    )
     up.add_argument("--owner", type=int, help="process the lab is for (default: the caller)")
     _json(up)
     down = word("down", _down, "take the lab down and leave nothing")
@@ -82,9 +93,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _up(args: argparse.Namespace) -> int:
-    if args.data_plane == "kernel":
-        raise Refusal("PAR-0211")
-    wish = raising.Wish(args.members, args.agreement, args.image, args.crypto_profile)
+    wish = Wish(
+        args.members,
+        args.agreement,
+        args.image,
+        args.crypto_profile,
+        args.data_plane,
+        args.foreign,
+    )
     facts = raising.up(Lab(args.name), wish, args.owner or os.getppid())
     nodes = ", ".join(sorted(facts["members"]))
     return _print(args, facts, f"{facts['name']}: {nodes} up, {facts['seconds']} s")
@@ -117,7 +133,7 @@ def _exec(args: argparse.Namespace) -> int:
         raise Refusal("PAR-0218", reason="exec NODE -- COMMAND")
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     command = Lab(args.name).command(args.node, words, terminal=terminal)
-    os.execv(command[0], command)  # noqa: S606 - standard streams and exit status pass untouched
+    os.execvp(command[0], command)  # noqa: S606 - standard streams and exit status pass untouched
 
 
 def _reboot(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paranal.lab import names
+from paranal.lab import machine, names
 
 NODE_CAPABILITIES = ("NET_ADMIN", "NET_RAW", "SYS_ADMIN")
 """Beside the engine's own: interfaces and tunnels, captures, and systemd's cgroups and mounts."""
@@ -82,6 +82,27 @@ class Maker:
             command=("sh", "-ec", BOOT),
         )
 
+    def machine(
+        self, member: str, emulator: str, disk: Path, furniture: Path, interfaces: Iterable[str]
+    ) -> list[str]:
+        """Words for a node that is a machine: QEMU of image ``emulator``, with its pause's network.
+
+        It opens taps that are there already, so it needs no capability. ``disk`` is the host's
+        folder of the disk over which it lays its own, ``furniture`` the host's file with what the
+        installer leaves.
+        """
+        return self._create(
+            names.container(self.lab, member),
+            member,
+            "node",
+            f"--network=container:{names.pause(self.lab, member)}",
+            *("--cap-drop=ALL", "--security-opt=no-new-privileges", "--device=/dev/net/tun"),
+            f"--volume={disk}:{machine.DISK_FOLDER}:ro",
+            f"--volume={furniture}:{machine.FURNITURE}:ro",
+            image=emulator,
+            command=machine.command(member, interfaces),
+        )
+
     def wan(self, relay: Path) -> list[str]:
         """Words for the relay's container; ``relay`` is the host's folder with its program."""
         return self._create(
@@ -96,7 +117,13 @@ class Maker:
         )
 
     def _create(
-        self, name: str, part: str, kind: str, *options: str, command: Iterable[str] = _IDLE
+        self,
+        name: str,
+        part: str,
+        kind: str,
+        *options: str,
+        image: str = "",
+        command: Iterable[str] = _IDLE,
     ) -> list[str]:
         labels: Mapping[str, str] = {
             names.LABEL: self.lab,
@@ -106,4 +133,4 @@ class Maker:
             names.LABEL_OWNER: self.owner,
         }
         marks = [f"--label={key}={value}" for key, value in labels.items()]
-        return ["create", f"--name={name}", *marks, *options, self.image, *command]
+        return ["create", f"--name={name}", *marks, *options, image or self.image, *command]

@@ -27,6 +27,7 @@ from paranal.lab.cli import crypto_profile, new_file
 from paranal.lab.lab import Lab, failed
 from paranal.lab.playbook import Played, play
 from paranal.lab.progress import step
+from paranal.lab.wish import Wish
 from paranal.messages import Refusal
 
 ASKER = "pe"
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     clock = Clock()
     with clock.part("lab", "lab: image, containers, wires"):
-        wish = raising.Wish(agreement=args.agreement, crypto_profile=args.crypto_profile)
+        wish = Wish(agreement=args.agreement, crypto_profile=args.crypto_profile)
         raising.up(lab, wish, os.getppid())
     with clock.part("provision", "playbooks/site.yml, posts and synthetic records"):
         played, changed = provision(lab)

@@ -28,6 +28,19 @@ def client() -> str | None:
     return str(distribution) if distribution.exists() else shutil.which("docker")
 
 
+def attempt(
+    command: Sequence[str], given: bytes, seconds: float | None, keep: tuple[int, ...] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command and return how it went; TIMED_OUT when it has not ended by then."""
+    try:
+        return subprocess.run(  # noqa: S603 - the engine's client or ssh, words without a shell
+            command, input=given, capture_output=True, timeout=seconds, check=False, pass_fds=keep
+        )
+    except subprocess.TimeoutExpired as error:
+        said = f"no answer within {seconds:.0f} s\n".encode()
+        return subprocess.CompletedProcess(command, TIMED_OUT, error.stdout or b"", said)
+
+
 @dataclass(frozen=True)
 class Container:
     """What the engine says of one container of a lab."""
@@ -71,19 +84,7 @@ class Docker:
         self, *words: str, given: bytes | None = None, seconds: float = CALL_SECONDS
     ) -> subprocess.CompletedProcess[bytes]:
         """Run one command and return how it went; TIMED_OUT when it has not ended by then."""
-        command = self.command(*words)
-        try:
-            return subprocess.run(  # noqa: S603 - the engine's client, words without a shell
-                command,
-                input=b"" if given is None else given,
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-                pass_fds=self.keep,
-            )
-        except subprocess.TimeoutExpired as error:
-            said = f"no answer within {seconds:.0f} s\n".encode()
-            return subprocess.CompletedProcess(command, TIMED_OUT, error.stdout or b"", said)
+        return attempt(self.command(*words), given or b"", seconds, self.keep)
 
     def call_each(self, commands: Sequence[Sequence[str]]) -> list[str]:
         """Run several commands side by side; raise the first refusal once all have ended."""

@@ -47,8 +47,8 @@ def enrol_posts(lab: Lab) -> list[str]:
 
 
 def load_sources(lab: Lab) -> list[str]:
-    """Import each country's synthetic records on its node; return the countries that changed."""
-    members = sorted(lab.facts()["members"])
+    """Import each country's synthetic records on its node, if it is ours; return what changed."""
+    members = sorted(code for code, node in lab.facts()["members"].items() if "foreign" not in node)
 
     def one(member: str) -> str | None:
         lines = "".join(

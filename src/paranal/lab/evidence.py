@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from paranal.lab import names
+from paranal.lab.docker import CALL_SECONDS
 from paranal.lab.lab import Lab
 
 NODE_COMMANDS = {
@@ -14,6 +15,9 @@ NODE_COMMANDS = {
     "failed": ("systemctl", "--failed", "--no-pager"),
     "sas": ("swanctl", "--list-sas"),
     "conns": ("swanctl", "--list-conns"),
+    "xfrm-states": ("ip", "-statistics", "xfrm", "state", "list", "nokeys"),
+    "xfrm-policies": ("ip", "xfrm", "policy", "list", "nosock"),
+    "xfrm-counters": ("cat", "/proc/net/xfrm_stat"),
     "nft": ("nft", "list", "ruleset"),
     "addresses": ("ip", "address"),
     "routes": ("ip", "route", "show", "table", "all"),
@@ -34,7 +38,7 @@ def collect(lab: Lab, folder: Path) -> list[Path]:
 
     def keep(part: str, what: str, words: tuple[str, ...]) -> Path:
         file = folder / f"{part}.{what}.txt"
-        done = lab.engine().attempt("exec", names.container(lab.name, part), *words)
+        done = lab.exec(part, *words, check=False, seconds=CALL_SECONDS)
         file.write_bytes(done.stdout + done.stderr)
         return file
 

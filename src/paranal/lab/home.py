@@ -40,6 +40,10 @@ class Home:
         """Each node's host key under the member's code, for ``HostKeyAlias``."""
         return self.folder / "ssh" / "known_hosts"
 
+    def furniture(self, member: str) -> Path:
+        """What a machine's installer leaves on it: a tar that its container mounts."""
+        return self.folder / "machines" / f"{member}.tar"
+
     @property
     def wan(self) -> Path:
         """The relay's folder, mounted into the ``wan`` container."""

@@ -55,12 +55,16 @@ class Recipe:
     suite: str
     packages: tuple[str, ...]
     hooks: tuple[str, ...] = HOOKS
+    early: tuple[str, ...] = ()
+    """Hooks before the packages come, whose own scripts read what these write."""
+    repository: str = REPOSITORY
 
     @property
     def tag(self) -> str:
         """``paranal-node:SUITE-HASH``: twelve digits of the SHA-256 of the recipe."""
         text = json.dumps(asdict(self), sort_keys=True)
-        return f"{REPOSITORY}:{self.suite}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return f"{self.repository}:{self.suite}-{digest[:12]}"
 
 
 # PostgreSQL's package carries its major version in its name; role base knows the same two.
@@ -68,6 +72,22 @@ RECIPES = {
     "trixie": Recipe("trixie", PACKAGES),
     "forky": Recipe("forky", tuple(p.replace("postgresql-17", "postgresql-18") for p in PACKAGES)),
 }
+FOREIGN = Recipe(
+    "trixie",
+    (
+        *("apt", "systemd", "systemd-sysv", "dbus", "kmod", "netbase", "procps", "sudo"),
+        *("openssh-server", "openssl", "ca-certificates"),
+        *("iproute2", "iputils-ping", "nftables", "tcpdump", "python3", "libreswan"),
+    ),
+)
+"""A gateway that is no node of ours: plain Debian with libreswan, for a machine's disk."""
+EMULATOR = Recipe(
+    "trixie",
+    ("qemu-system-x86", "qemu-utils"),
+    (),
+    repository="paranal-emulator",
+)
+"""What a machine's container runs: QEMU and nothing else, of one suite whatever the guest's is."""
 
 
 def exists(docker: Docker, recipe: Recipe) -> bool:
@@ -96,9 +116,14 @@ def drop_outdated(docker: Docker) -> None:
 
     While an image is being built none is removed: it would lose what it has so far.
     """
-    current = {recipe.tag for recipe in RECIPES.values()}
+    current = {recipe.tag for recipe in (*RECIPES.values(), EMULATOR)}
+    form = ("--format", "{{.Repository}}:{{.Tag}}")
     with contextlib.suppress(lock.Held), lock.hold("image", 0):
-        listed = docker.call("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
+        listed = [
+            tag
+            for repository in (REPOSITORY, EMULATOR.repository)
+            for tag in docker.call("images", *form, repository).split()
+        ]
         for tag in sorted(set(listed) - current):
             docker.attempt("rmi", tag)  # the engine refuses while a container uses it: keep it then
 
@@ -144,19 +169,20 @@ def _build(docker: Docker, recipe: Recipe, scratch: Path) -> None:
     docker.call("rmi", unfinished)
 
 
-def debootstrap_command(recipe: Recipe, mirror: str) -> list[str]:
-    """Return mmdebstrap's argument list; it writes the root file system as tar on its output."""
+def debootstrap_command(recipe: Recipe, mirror: str, target: str = "-") -> list[str]:
+    """Return mmdebstrap's argument list; it makes a folder, or writes a tar on its output."""
     command = [
         # The build must not outlive a killed `up`.
         *("setpriv", "--pdeathsig", "TERM", "mmdebstrap", "--quiet", "--variant=minbase"),
-        "--format=tar",
+        f"--format={'tar' if target == '-' else 'directory'}",
         f"--include={','.join(recipe.packages)}",
         '--aptopt=Acquire::Check-Valid-Until "false"',  # testing's Release can be past its date
         "--dpkgopt=force-unsafe-io",
         *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "locale", "man")),
+        *(f"--essential-hook={hook}" for hook in recipe.early),
         *(f"--customize-hook={hook}" for hook in recipe.hooks),
     ]
-    return [*command, recipe.suite, "-", mirror]
+    return [*command, recipe.suite, target, mirror]
 
 
 def failure(output: str) -> str:

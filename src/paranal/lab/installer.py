@@ -9,8 +9,10 @@ import io
 import tarfile
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -43,10 +45,15 @@ class Key:
 
     def save(self, path: Path) -> None:
         """Write the pair to ``path`` (mode 0600) and ``path.pub``."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_bytes(self.private)
+        save(path, self.private)
         path.with_suffix(".pub").write_text(f"{self.public}\n", encoding="ascii")
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a secret to ``path`` (mode 0600), in a folder that nobody else enters."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def known_hosts(keys: dict[str, Key]) -> str:
@@ -54,21 +61,26 @@ def known_hosts(keys: dict[str, Key]) -> str:
     return "".join(f"{member} {key.public}\n" for member, key in sorted(keys.items()))
 
 
-def archive(host_key: Key, operator: Key) -> bytes:
-    """Return a tar of all that a node gets before its first boot, with owners and modes."""
+def archive(host_key: Key, operator: Key, files: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """Return a tar of all that a node gets before its first boot, with owners and modes.
+
+    ``files`` are a machine's further ones, path below / -> content: its network.
+    """
     ssh_folder = f"home/{ACCOUNT}/.ssh"
     public = f"{host_key.public}\n".encode()
     machine_id = f"{uuid.uuid4().hex}\n".encode()
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         _add(tar, "etc/ssh/ssh_host_ed25519_key", 0o600, host_key.private)
         _add(tar, "etc/ssh/ssh_host_ed25519_key.pub", 0o644, public)
         _add(tar, "etc/sudoers.d/installer", 0o440, SUDO_RULE.encode())
         _add(tar, "etc/machine-id", 0o444, machine_id)
+        for path, content in sorted(files.items()):
+            _add(tar, path, 0o644, content.encode())
         _add(tar, ssh_folder, 0o700, None, ACCOUNT_ID)
         keys = f"{operator.public}\n".encode()
         _add(tar, f"{ssh_folder}/authorized_keys", 0o600, keys, ACCOUNT_ID)
-    return content.getvalue()
+    return packed.getvalue()
 
 
 def _add(tar: tarfile.TarFile, name: str, mode: int, content: bytes | None, owner: int = 0) -> None:

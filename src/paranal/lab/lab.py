@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from paranal.lab import engine, lock, names, plan, preflight
-from paranal.lab.docker import Container, Docker
+from paranal.lab import engine, lock, machine, names, plan, preflight
+from paranal.lab.docker import Container, Docker, attempt
 from paranal.lab.home import ROOT, Home
 from paranal.lab.installer import ACCOUNT
 from paranal.messages import Refusal
@@ -17,6 +18,7 @@ from paranal.messages import Refusal
 if TYPE_CHECKING:
     from paranal.agreement import Agreement
 
+CONNECT_SECONDS = 10
 PATIENCE_SECONDS = 5.0
 """How long a lab's lock is waited for: a killed ``up`` may have container requests under way."""
 
@@ -97,29 +99,45 @@ class Lab:
             raise Refusal("PAR-0213", part=part, lab=self.name, parts=", ".join(parts))
         return names.container(self.name, part)
 
+    def is_machine(self, part: str) -> bool:
+        """Tell whether a part is a machine, which is entered over SSH, and not a container."""
+        return part in self.machines()
+
+    def machines(self) -> list[str]:
+        """Return the members that are machines, sorted."""
+        members = (self.home.read() or {"members": {}})["members"].items()
+        return sorted(code for code, node in members if node.get("data_plane") == machine.PLANE)
+
     def command(self, part: str, words: Sequence[str], *, terminal: bool = False) -> list[str]:
-        """Return the argument list that runs ``words`` inside a part, with its standard streams."""
+        """Return the argument list that runs ``words`` inside a part as root, with its streams."""
+        if self.is_machine(part):
+            as_root = shlex.join(["sudo", "--non-interactive", "--", *words])
+            entered = self.ssh_command(part, as_root)
+            return [entered[0], "-tt", *entered[1:]] if terminal else entered
         streams = ("-i", "-t") if terminal else ("-i",)
         return self.engine().command("exec", *streams, self.container(part), *words)
 
     def exec(
-        self, part: str, *words: str, given: bytes = b"", check: bool = True
+        self,
+        part: str,
+        *words: str,
+        given: bytes = b"",
+        check: bool = True,
+        seconds: float | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run ``words`` inside a part and return how it went.
+        """Run ``words`` inside a part and return how it went; 124 when not over in ``seconds``.
 
         Raises ``Refusal`` PAR-0222 with the last line it said on a failure, unless ``check`` is
         false.
         """
-        done = subprocess.run(  # noqa: S603 - a list of words, no shell
-            self.command(part, words), input=given, capture_output=True, check=False
-        )
+        done = attempt(self.command(part, words), given, seconds)
         if check and done.returncode:
             raise failed(part, words, done)
         return done
 
     def ssh_command(self, member: str, *words: str) -> list[str]:
         """Return the ``ssh`` argument list to a node, with the lab's key and pinned host key."""
-        members = self.facts()["members"]
+        members = (self.home.read() or self.facts())["members"]  # also while it is starting
         if member not in members:
             raise Refusal("PAR-0213", part=member, lab=self.name, parts=", ".join(sorted(members)))
         options = {
@@ -130,6 +148,8 @@ class Lab:
             "HostKeyAlias": member,
             "StrictHostKeyChecking": "yes",
             "BatchMode": "yes",
+            "ConnectTimeout": str(CONNECT_SECONDS),
+            "LogLevel": "ERROR",
         }
         settings = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return [

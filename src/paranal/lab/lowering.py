@@ -13,6 +13,7 @@ from paranal.lab import (
     evidence,
     image,
     lock,
+    machine_disk,
     names,
     owner,
     preflight,
@@ -102,6 +103,7 @@ def collect_garbage(older_than: timedelta, only: Collection[str] = ()) -> list[s
             refused.append(refusal)
     if engine.find():
         image.drop_outdated(docker)
+        machine_disk.drop_outdated(docker, engine.STATE)
         engine.stop_ours(docker)
     if refused:
         raise refused[0]

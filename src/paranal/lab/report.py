@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from paranal.lab import faults, names
-from paranal.lab.docker import Docker
+from paranal.lab.docker import CALL_SECONDS
 from paranal.lab.lab import Lab
 from paranal.lab.lowering import Listed
 
@@ -17,13 +17,12 @@ def status(lab: Lab) -> dict[str, Any]:
     A node's ``state`` is systemd's word (``running``, ``degraded``, ...) or ``stopped``.
     """
     facts = lab.facts()
-    docker = lab.engine()
-    present = docker.containers(lab.name)
+    present = lab.engine().containers(lab.name)
 
     def state(member: str) -> str:
         container = present.get(names.container(lab.name, member))
         running = container is not None and container.running
-        return _system_state(docker, names.container(lab.name, member)) if running else "stopped"
+        return _system_state(lab, member) if running else "stopped"
 
     with ThreadPoolExecutor(len(facts["members"])) as pool:
         states = dict(zip(facts["members"], pool.map(state, facts["members"]), strict=True))
@@ -33,9 +32,11 @@ def status(lab: Lab) -> dict[str, Any]:
 
 def status_text(now: dict[str, Any]) -> str:
     """Return ``status`` as lines for a reader."""
-    lines = [f"{now['name']}: {now['image']}, {now['data_plane']}, since {now['started_at']}"]
+    lines = [f"{now['name']}: {now['image']}, since {now['started_at']}"]
     for code, node in sorted(now["members"].items()):
-        lines.append(f"  {code}  {node['state']:<9} {node['container']}  ops@{node['ssh_host']}")
+        plane = node["data_plane"] + (f" ({node['machine']})" if "machine" in node else "")
+        line = f"  {code}  {node['state']:<9} {plane:<12} {node['container']}"
+        lines.append(f"{line}  ops@{node['ssh_host']}")
     lines += [f"  {line}" for line in faults_text(now["faults"])]
     return "\n".join(lines)
 
@@ -71,6 +72,6 @@ def list_text(labs: list[Listed]) -> str:
     )
 
 
-def _system_state(docker: Docker, container: str) -> str:
-    asked = docker.attempt("exec", container, "systemctl", "is-system-running")
+def _system_state(lab: Lab, member: str) -> str:
+    asked = lab.exec(member, "systemctl", "is-system-running", check=False, seconds=CALL_SECONDS)
     return asked.stdout.decode().strip() or "no answer"

@@ -8,12 +8,13 @@ imported where it is used: it takes a third of a second, which most of the lab's
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Any
 
+from paranal.lab import machine
 from paranal.lab.plan import HOST, Link, Plan
 
 IFA_F_NODAD = 0x02
@@ -28,9 +29,10 @@ def namespace(pid: int | None) -> Iterator[Any]:
         yield route
 
 
-def lay(plan: Plan, pids: Mapping[str, int]) -> None:
+def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> None:
     """Create the plan's links, addresses and routes; ``pids`` maps a part to its owner process.
 
+    The ends of a part in ``machines`` are joined to its taps: addresses and routes are the guest's.
     Leftovers under the host's names are removed first. Raises ``NetlinkError`` and ``OSError``.
     """
     remove_host_links(_host_names(plan.links))
@@ -46,9 +48,11 @@ def lay(plan: Plan, pids: Mapping[str, int]) -> None:
     for part in sorted({end.part for end in ends}):
         with namespace(pids.get(part)) as route:
             for end in ends:
-                if end.part == part:
+                if end.part == part and part in machines:
+                    _plug(route, end.interface)
+                elif end.part == part:
                     _configure(route, end.interface, end.address)
-            if part in plan.routes:
+            if part in plan.routes and part not in machines:
                 route.route("add", dst="0.0.0.0/0", gateway=plan.routes[part])
 
 
@@ -83,6 +87,20 @@ def _configure(route: Any, interface: str, address: str) -> None:  # noqa: ANN40
     route.addr(
         "add", index=index, address=str(parsed.ip), prefixlen=parsed.network.prefixlen, **flags
     )
+
+
+def _plug(route: Any, interface: str) -> None:  # noqa: ANN401 - pyroute2 is untyped
+    """Join a link's end with a tap for QEMU, which any process of root's may open."""
+    bridge, tap = machine.bridge(interface), machine.tap(interface)
+    # At once, without the half minute in which a bridge listens for others before it forwards; and
+    # a wire passes every multicast.
+    at_once = {"br_forward_delay": 0, "br_stp_state": 0, "br_mcast_snooping": 0}
+    route.link("add", ifname=bridge, kind="bridge", **at_once)
+    route.link("add", ifname=tap, kind="tuntap", mode="tap")
+    joined, *ports = (route.link_lookup(ifname=name)[0] for name in (bridge, tap, interface))
+    for port in ports:
+        route.link("set", index=port, master=joined, state="up")
+    route.link("set", index=joined, state="up")
 
 
 def _placed(part: str, pids: Mapping[str, int]) -> dict[str, int]:

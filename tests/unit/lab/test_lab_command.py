@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import tarfile
 from pathlib import Path
@@ -12,12 +11,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
-from paranal.cli import main
 from paranal.lab import cli, installer, preflight, report
 from paranal.lab.capture import words
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from paranal.lab.raising import Wish, read_wish
+from paranal.lab.wish import Wish, read_wish
 from paranal.messages import Refusal
 
 
@@ -54,9 +52,38 @@ def test_exec_leaves_the_commands_own_options_alone() -> None:
     assert args.words == ["--", "ls", "-l", "--json"] or args.words == ["ls", "-l", "--json"]
 
 
-def test_the_kernel_plane_is_refused_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["lab", "up", "--data-plane", "kernel", "--json"]) == 3
-    assert json.loads(capsys.readouterr().out)["refusal"]["code"] == "PAR-0211"
+@pytest.mark.parametrize(
+    ("agreement", "members", "plane", "code"),
+    [
+        ("all-live", None, "kernel", "PAR-0211"),
+        ("kernel", ("cl", "mx"), "kernel", "PAR-0211"),
+        ("kernel", None, "userspace", "PAR-0230"),
+    ],
+)
+def test_a_data_plane_that_the_agreement_does_not_give_is_refused(
+    agreement: str, members: tuple[str, ...] | None, plane: str, code: str
+) -> None:
+    wish = Wish(members, agreement, data_plane=plane)
+    with pytest.raises(Refusal) as refusal:
+        read_wish(Lab("t-none"), wish)
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(("code", "members"), [("cl", None), ("co", ("pe",)), ("xx", None)])
+def test_only_a_member_on_the_kernel_plane_can_be_a_foreign_gateway(
+    code: str, members: tuple[str, ...] | None
+) -> None:
+    with pytest.raises(Refusal) as refusal:
+        read_wish(Lab("t-none"), Wish(members, "kernel", foreign=(code,)))
+    assert refusal.value.code == "PAR-0231"
+    read_wish(Lab("t-none"), Wish(None, "kernel", foreign=("co",)))
+
+
+def test_the_kernel_plane_alone_chooses_the_agreement_with_machines() -> None:
+    agreement, members = read_wish(Lab("t-none"), Wish(data_plane="kernel"))
+    assert agreement.path.name == "kernel.yml"
+    assert members == ["cl", "co", "mx", "pe"]
+    read_wish(Lab("t-none"), Wish(("cl", "mx"), "kernel", data_plane="userspace"))
 
 
 def test_a_lab_that_is_not_there_is_refused(

@@ -99,6 +99,7 @@ def test_a_failed_playbook_is_explained_by_its_first_error() -> None:
 def test_a_node_that_does_not_answer_is_evidence_too(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evidence, "CALL_SECONDS", 0.2)
     monkeypatch.setattr(evidence, "NODE_COMMANDS", {"sas": ("swanctl", "--list-sas")})
     lab.home.log.mkdir()
     (lab.home.log / "site.log").write_text("what Ansible said", encoding="utf-8")
