@@ -14,7 +14,7 @@ from typing import Any
 from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.cli import DEFAULT
 from paranal.agreement.connections import connections
-from paranal.audit.proof.declared import listing, rules, variables
+from paranal.audit.proof.declared import given, listing, rules, variables
 from paranal.audit.proof.prove import Counterexample, Property, prove
 from paranal.audit.proof.words import PROPERTIES, by, fields, sentence
 from paranal.messages import Refusal
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises ``Refusal`` PAR-0802 to PAR-0809 for what cannot be judged.
     """
-    given = variables(args.vars) if args.vars else {}
+    inventory = variables(args.vars) if args.vars else {}
     if args.ruleset and len(args.member or ()) != 1:
         raise Refusal("PAR-0809", where=str(args.ruleset))
     nodes: list[Node] = []
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         agreement = load(file)
         for code in args.member or sorted(agreement.members):
             for view in _views(agreement, code, args.data_plane):
-                nodes.append(_prove(file, view, args.ruleset, given))
+                nodes.append(_prove(file, view, args.ruleset, inventory))
                 if not args.json:
                     sys.stdout.writelines(f"{line}\n" for line in _lines(nodes[-1]))
     if args.json:
@@ -101,14 +101,14 @@ def _views(agreement: Agreement, code: str, plane: str | None) -> Iterator[dict[
 
 
 def _prove(
-    file: Path, view: Mapping[str, Any], ruleset: Path | None, given: Mapping[str, Any]
+    file: Path, view: Mapping[str, Any], ruleset: Path | None, inventory: Mapping[str, Any]
 ) -> Node:
     started = time.monotonic()
     member = view["member"]
     # A pinned root changes a connection's name, never its selectors.
     declared = connections(view, {peer["code"]: "" for peer in view["peers"]})
     where = str(ruleset) if ruleset else f"{file} {member['code']}"
-    text = ruleset.read_text(encoding="utf-8") if ruleset else rules(view, given)
+    text = given(ruleset) if ruleset else rules(view, inventory)
     properties = prove(view, declared, listing(text, where))
     elapsed = time.monotonic() - started
     return Node(file, member["code"], member["data_plane"], elapsed, properties)

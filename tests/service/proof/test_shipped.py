@@ -95,6 +95,8 @@ def test_what_cannot_be_judged_is_refused_with_its_reason(
         file = tmp_path / "rules.nft"
         file.write_text(text, encoding="utf-8")
         assert code in refused(["--member", "pe", "--ruleset", str(file)], capsys), text[-200:]
+    file.write_bytes(b"table \xff")
+    assert "PAR-0804" in refused(["--member", "pe", "--ruleset", str(file)], capsys)
     assert "PAR-0809" in refused(["--ruleset", str(file)], capsys)
     assert "PAR-0808" in refused(["--vars", str(file)], capsys)
 

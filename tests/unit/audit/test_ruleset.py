@@ -13,6 +13,7 @@ from paranal.messages import Refusal
 from tests.unit.audit.rules import ACCEPT, DROP, Statement, base, chain, match, meta, payload, table
 
 FLAGS = {"&": [payload("tcp", "flags"), [2, 4]]}
+FLAGS_1_1 = {"&": [payload("tcp", "flags"), {"|": [2, 4]}]}
 STATE, DIRECTION = {"ct": {"key": "state"}}, {"ct": {"key": "direction"}}
 FROM_PEER = {"ipsec": {"key": "saddr", "family": "ip", "dir": "in", "spnum": 0}}
 SET = {"set": {"family": "inet", "table": "paranal", "name": "peers", "type": "ipv4_addr"}}
@@ -46,9 +47,11 @@ def refused(*statements: Statement, hook: str = "forward", also: Statement | Non
         (match(payload("ip6", "hoplimit"), 255), "hops", 255, 64),
         (match(payload("icmp", "type"), 3), "icmp_type", 3, values.NO_OCTET),
         (match(FLAGS, 2), "tcp_flags", 0b10010, 0b110),
+        (match(FLAGS_1_1, 2), "tcp_flags", 0b10010, 0b110),
         (match(FLAGS, 2, "!="), "tcp_flags", 0b110, values.NO_OCTET),
         (match(STATE, 4, "in"), "tracked", TRACKED["related reply"], TRACKED["new"]),
         (match(STATE, [2, 8], "in"), "tracked", TRACKED["new"], TRACKED["invalid"]),
+        (match(STATE, {"|": [2, 8]}, "in"), "tracked", TRACKED["new"], TRACKED["invalid"]),
         (match(DIRECTION, 0), "tracked", TRACKED["new"], TRACKED["untracked"]),
         (match(DIRECTION, 1), "tracked", TRACKED["related reply"], TRACKED["new"]),
     ],
@@ -114,6 +117,7 @@ def test_chance_is_kept_and_what_decides_nothing_has_no_verdict() -> None:
         match({"&": [payload("ip", "saddr"), 255]}, 1),
         match(payload("ip", "saddr"), "@absent"),
         match(payload("tcp", "dport"), "ssh"),
+        match(FLAGS, "syn"),
         match(payload("tcp", "dport"), 22, "<"),
         match(STATE, 2),
         match(STATE, 16, "in"),

@@ -18,6 +18,8 @@ from paranal.rendering import render
 ROOT = Path(__file__).resolve().parents[4]
 """The checkout: the rules come from its templates and from its role's defaults."""
 
+# Whoever is not root has no /usr/sbin in the path.
+FIND = "PATH=$PATH:/usr/sbin:/sbin"
 LIST = "nft --json --numeric list ruleset"
 SECONDS = 30
 ANY_MSS = 1160
@@ -76,15 +78,27 @@ def listing(text: str, where: str) -> dict[str, Any]:
     """
     form = "--json " if text.lstrip().startswith("{") else ""
     unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    load = f"nft {form}--file /dev/stdin && exec {LIST}"
-    ready = _run([*unshare, "sh", "-c", LIST], "")
+    load = f"{FIND}; nft {form}--file /dev/stdin && exec {LIST}"
+    ready = _run([*unshare, "sh", "-c", f"{FIND}; {LIST}"], "")
     if ready.returncode != 0:
-        raise Refusal("PAR-0803", reason=ready.stderr.strip() or f"status {ready.returncode}")
+        raise Refusal("PAR-0803", reason=_first_line(ready))
     done = _run([*unshare, "sh", "-c", load], text)
     if done.returncode != 0:
-        raise Refusal("PAR-0804", where=where, reason=done.stderr.strip().splitlines()[0])
+        raise Refusal("PAR-0804", where=where, reason=_first_line(done))
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def given(file: Path) -> str:
+    """Return the rules in a file. Raises ``Refusal`` PAR-0804 when it holds no text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal("PAR-0804", where=str(file), reason=str(error)) from error
+
+
+def _first_line(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
 
 
 def _run(argv: Sequence[str], given: str) -> subprocess.CompletedProcess[str]:

@@ -109,7 +109,7 @@ def _field(kind: str, content: Any) -> tuple[str, Condition]:  # noqa: ANN401 - 
 
 def _tracked(key: str, right: Any, operator: str) -> Values:  # noqa: ANN401 - nft's JSON
     """Return what connection tracking must say for a state or a direction."""
-    asked = set(right) if isinstance(right, list) else {right}
+    asked = _bits(right)
     if key == "direction" and operator == "==" and asked in ({0}, {1}):
         words: tuple[str, ...] = (("original", "reply")[asked.pop()],)
         # A connection's first packets go its original way, whatever else is said of them.
@@ -126,12 +126,20 @@ def _masked(content: list[Any], right: Any, operator: str) -> Condition:  # noqa
     left, mask = content
     if left != {"payload": {"protocol": "tcp", "field": "flags"}}:
         raise Unknown({"&": content})
-    bits, wanted = (sum(each) if isinstance(each, list) else each for each in (mask, right))
-    if not isinstance(bits, int) or not isinstance(wanted, int):
-        raise Unknown({"&": content, "right": right})
+    bits, wanted = (sum(_bits(each)) for each in (mask, right))
     same = Values.of(*(flags for flags in range(256) if flags & bits == wanted))
     allowed = same if operator == "==" else values.OCTETS - same
     return {"protocol": Values.of(values.TCP), "tcp_flags": allowed}
+
+
+def _bits(value: Any) -> set[int]:  # noqa: ANN401 - nft's JSON
+    """Return the bits that a value names: nft 1.0 lists them, nft 1.1 writes ``{"|": [..]}``."""
+    several = value.get("|") if isinstance(value, Mapping) else value
+    if isinstance(several, list):
+        return set().union(*map(_bits, several))
+    if isinstance(several, int) and not isinstance(several, bool):
+        return {several}
+    raise Unknown(value)
 
 
 def _listed(field: str, right: Any, sets: Sets) -> Values:  # noqa: ANN401
