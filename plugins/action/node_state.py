@@ -37,7 +37,10 @@ class ActionModule(ActionBase):
     """Open, expect, close, abort: the frame around every change of a node."""
 
     _VALID_ARGS = frozenset(
-        {"phase", "agreement", "member", "take_over", "lease_seconds", "checks", "root"}
+        {
+            *("phase", "agreement", "member", "wan_local_address", "take_over", "lease_seconds"),
+            *("checks", "root"),
+        }
     )
 
     def run(
@@ -64,7 +67,9 @@ class ActionModule(ActionBase):
 
     def _open(self, variables: dict[str, Any]) -> dict[str, Any]:
         agreement = load(Path(self._task.args["agreement"]))
-        view = member_view(agreement, self._member(variables))
+        # Templated, a national fact that the inventory does not state is an empty text.
+        local = self._task.args.get("wan_local_address") or None
+        view = member_view(agreement, self._member(variables), local)
         session = {
             **this_run(),
             "agreement_digest": view["digest"],

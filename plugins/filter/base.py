@@ -102,7 +102,7 @@ def _problems(
         if name not in host["interfaces"]:
             known = ", ".join(sorted(host["interfaces"]))
             found.append(Refusal("PAR-0322", member=code, interface=name, there=known))
-    wanted = {"wan": member["wan_address"], "inner": member["addresses"]["national"]}
+    wanted = {"wan": member["wan_local_address"], "inner": member["addresses"]["national"]}
     for name, address in wanted.items():
         there = [item.split("/")[0] for item in host["interfaces"].get(name, [])]
         if name in host["interfaces"] and address not in there:

@@ -140,7 +140,7 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
     initiates = pair["initiates"]
     config: dict[str, Any] = {
         "version": "2",
-        "local_addrs": [member["wan_address"]],
+        "local_addrs": [member["wan_local_address"]],
         "remote_addrs": [peer["wan_address"]],
         "proposals": [profile.ike],
         # Every CHILD_SA has a key exchange of its own from the first; see IKE-013.

@@ -6,6 +6,7 @@ roles, the query server and the audit read the same view.
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from paranal.agreement.load import Agreement, canonical_digest
@@ -45,10 +46,14 @@ def direction_status(agreement: Agreement, asker: str, answerer: str, service: s
     )
 
 
-def member_view(agreement: Agreement, code: str) -> dict[str, Any]:
+def member_view(
+    agreement: Agreement, code: str, wan_local_address: str | None = None
+) -> dict[str, Any]:
     """Return what member ``code`` needs to know, as plain JSON data (shape: docs/architecture.md).
 
-    Raises ``Refusal`` PAR-0106 when ``code`` is not a member.
+    ``wan_local_address`` is a national fact that no peer needs: the address that the gateway itself
+    has where a 1:1 translation stands before it; by default it has the agreement's.
+    Raises ``Refusal`` PAR-0106 when ``code`` is not a member, PAR-0143 for a wrong local address.
     """
     document = agreement.document
     if code not in agreement.members:
@@ -60,7 +65,10 @@ def member_view(agreement: Agreement, code: str) -> dict[str, Any]:
         **head,
         "digest": agreement.digest,
         "services": document["services"],
-        "member": _member(agreement, code),
+        "member": {
+            **_member(agreement, code),
+            "wan_local_address": _wan_local_address(agreement, code, wan_local_address),
+        },
         "peers": peers,
     }
 
@@ -69,6 +77,25 @@ def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
     members = sorted((one, other))
     pair: dict[str, Any] = next(
         pair for pair in agreement.document["pairs"] if pair["members"] == members
+def _wan_local_address(agreement: Agreement, code: str, text: str | None) -> str:
+    """Return the address behind the translation: of the same family, in nobody's inner prefix."""
+    declared: str = agreement.members[code]["wan_address"]
+    if text is None:
+        return declared
+    try:
+        address = ip_address(text)
+    except ValueError as error:
+        raise Refusal("PAR-0143", member=code, value=text, reason=error) from None
+    if address.version != ip_address(declared).version:
+        raise Refusal("PAR-0143", member=code, value=text, reason=declared)
+    for member in agreement.members.values():
+        taken = text != declared and text == member["wan_address"]
+        if taken or address in ip_network(member["inner_prefix"]):
+            reason = member["wan_address"] if taken else member["inner_prefix"]
+            raise Refusal("PAR-0143", member=code, value=text, reason=reason)
+    return str(address)
+
+
     )
     return pair
 

@@ -55,6 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="members whose gateway is a plain Debian with libreswan, no node of ours",
     )
+    up.add_argument("--nat", type=codes, help="members whose WAN address is translated 1:1")
     up.add_argument("--owner", type=int, help="process the lab is for (default: the caller)")
     _json(up)
     down = word("down", _down, "take the lab down and leave nothing")
@@ -100,6 +101,7 @@ def _up(args: argparse.Namespace) -> int:
         args.crypto_profile,
         args.data_plane,
         args.foreign,
+        args.nat,
     )
     facts = raising.up(Lab(args.name), wish, args.owner or os.getppid())
     nodes = ", ".join(sorted(facts["members"]))

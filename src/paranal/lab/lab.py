@@ -63,8 +63,8 @@ class Lab:
 
     def wiring(self) -> plan.Plan:
         """Return the plan of the members that are in the lab."""
-        members = self.agreement().members
-        return plan.wiring(self.name, {code: members[code] for code in self.facts()["members"]})
+        members, present = self.agreement().members, self.facts()["members"]
+        return plan.wiring(self.name, plan.placed(members, present))
 
     def pids(self, containers: Mapping[str, Container] | None = None) -> dict[str, int]:
         """Return each part's process that owns its network namespace."""

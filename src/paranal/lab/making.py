@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def member_facts(
-    lab: Lab, code: str, member: Mapping[str, Any], suite: str, *, foreign: bool
+    lab: Lab, code: str, member: Mapping[str, Any], suite: str, *, foreign: bool, local: str | None
 ) -> dict[str, Any]:
-    """Return what ``lab.json`` says of one member."""
+    """Return what ``lab.json`` says of one member; ``local``: its address behind a translation."""
     link = names.host_link(lab.name, code)
     return {
         "container": names.container(lab.name, code),
@@ -34,6 +34,7 @@ def member_facts(
         "data_plane": member["data_plane"],
         **(machine.FACTS if member["data_plane"] == machine.PLANE else {}),
         **({"foreign": True} if foreign else {}),
+        **({"wan_local_address": local} if local else {}),
     }
 
 

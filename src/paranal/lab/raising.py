@@ -94,6 +94,7 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
     recipe = image.RECIPES[wish.suite("")]
     recipes = {code: image.RECIPES[wish.suite(code)] for code in codes}
     members = {code: agreement.members[code] for code in codes}
+    local = plan.local_addresses(wish.translated or ())
     facts: dict[str, Any] = {
         "schema": 1,
         "name": lab.name,
@@ -103,7 +104,12 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
         "agreement": {"digest": agreement.digest, "source": str(agreement.path.resolve())},
         "members": {
             code: making.member_facts(
-                lab, code, members[code], recipes[code].suite, foreign=code in wish.foreign
+                lab,
+                code,
+                members[code],
+                recipes[code].suite,
+                foreign=code in wish.foreign,
+                local=local.get(code),
             )
             for code in codes
         },
@@ -116,7 +122,7 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
     containers = {recipes[code] for code in codes if code not in disks}
     making.build_images(docker, {recipe, *containers}, disks.values())
     with step(f"bringing up {lab.name}: {', '.join(codes)}"):
-        wires = plan.wiring(lab.name, members)
+        wires = plan.wiring(lab.name, plan.placed(members, facts["members"]))
         furniture = making.furnish(lab, agreement, wires, codes)
         maker = Maker(lab.name, recipe.tag, lab.home.root, mark)
         making.create_shared(docker, maker, lab, codes)
@@ -130,6 +136,9 @@ def _raise(lab: Lab, docker: Docker, wish: Wish, mark: str) -> dict[str, Any]:
         wiring.lay(wires, lab.pids(docker.containers(lab.name)), lab.machines())
         nodes = [names.container(lab.name, part) for part in (names.WAN, *codes)]
         docker.call_each([("start", node) for node in nodes])
+        if wires.translations:
+            rules = plan.translation_rules(wires.translations).encode()
+            lab.exec(names.WAN, "nft", "-f", "-", given=rules)
         await_nodes(lab, facts["members"])
     facts["state"] = "up"
     facts["started_at"] = datetime.now(UTC).isoformat(timespec="seconds")

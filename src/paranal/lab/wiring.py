@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paranal.lab import machine
+from paranal.lab.names import WAN
 from paranal.lab.plan import HOST, Link, Plan
 
 IFA_F_NODAD = 0x02
@@ -54,6 +55,9 @@ def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> 
                     _configure(route, end.interface, end.address)
             if part in plan.routes and part not in machines:
                 route.route("add", dst="0.0.0.0/0", gateway=plan.routes[part])
+            for each in plan.translations if part == WAN else ():
+                index = route.link_lookup(ifname=each.link)[0]
+                route.route("add", dst=f"{each.public}/32", gateway=each.local, oif=index)
 
 
 def remove_host_links(interfaces: Iterable[str]) -> None:

@@ -32,6 +32,8 @@ class Wish:
     data_plane: str | None = None
     foreign: tuple[str, ...] = ()
     """Members whose gateway is a machine of another make; no role provisions it."""
+    translated: tuple[str, ...] | None = None
+    """Members behind a 1:1 translation of their WAN address."""
 
     def suite(self, member: str) -> str:
         """Return the suite of one member's image, or of what is nobody's (``""``)."""
@@ -54,6 +56,9 @@ def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
         if member not in agreement.members:
             known = ", ".join(sorted(agreement.members))
             raise Refusal("PAR-0106", where=agreement.path, member=member, members=known)
+    for member in wish.translated or ():
+        if member not in members:
+            raise Refusal("PAR-0213", part=member, lab=lab.name, parts=", ".join(members))
     _check_plane(agreement, members, wish)
     return agreement, members
 
@@ -79,6 +84,9 @@ def check_wish(lab: Lab, facts: Mapping[str, Any], wish: Wish) -> None:
     foreign = sorted(code for code, node in facts["members"].items() if "foreign" in node)
     if wish.foreign and sorted(wish.foreign) != foreign:
         differences.append(f"--foreign {','.join(foreign)}")
+    translated = {code for code, node in facts["members"].items() if "wan_local_address" in node}
+    if wish.translated is not None and set(wish.translated) != translated:
+        differences.append(f"--nat {','.join(sorted(translated))}")
     if differences:
         raise Refusal("PAR-0208", lab=lab.name, options=" ".join(differences))
 

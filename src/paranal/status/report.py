@@ -192,15 +192,18 @@ def _pairs(report: Report, language: str) -> Table:
     columns = ("pair", "tunnel", "algorithms", "data_plane", "children", "line", "parity")
     table = _table(language, *columns)
     for pair in report.pairs:
-        state, algorithms, children = _tunnel(pair, language)
+        state, algorithms, children = _tunnel(pair, report.facts, language)
         line = _line(pair, report.facts.now, language)
         plane = _word(pair.data_plane, language)
         table.add_row(pair.name, state, algorithms, plane, children, line, pair.parity[:16])
     return table
 
 
-def _tunnel(pair: PairStatus, language: str) -> tuple[str, str, str]:
-    """Return state and age, algorithms, children with the octets they took in and sent."""
+def _tunnel(pair: PairStatus, facts: Facts, language: str) -> tuple[str, str, str]:
+    """Return state and age, algorithms, children with the octets they took in and sent.
+
+    Behind a translation the state names the address that is translated.
+    """
     tunnel = pair.tunnel
     if isinstance(tunnel, Unseen):
         return (_word("unknown", language), "", "")
@@ -208,6 +211,8 @@ def _tunnel(pair: PairStatus, language: str) -> tuple[str, str, str]:
         return ("-" if pair.line_by else _word("down", language), "", "")
     children = (f"{each.name} {each.bytes_in}/{each.bytes_out} B" for each in tunnel.children)
     state = f"{tunnel.state} {_age(tunnel.established_seconds)}"
+    if tunnel.local_host != facts.view["member"]["wan_address"]:
+        state += f"\nNAT {tunnel.local_host}"
     return (state, _algorithms(tunnel), "\n".join(children))
 
 

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +84,28 @@ def _show(args: argparse.Namespace) -> int:
         sas = charon.ike_sas()
         found = problems(declared, charon.connections(), sas, charon.plugins(), plane)
     rows = report(declared, sas, plane)
-    text = json.dumps({"connections": rows, "problems": found}) if args.json else _table(rows)
+    member = view["member"]
+    addresses = {key: member[key] for key in ("wan_address", "wan_local_address")}
+    data = {**addresses, "connections": rows, "problems": found}
+    text = json.dumps(data) if args.json else "\n".join(_table(rows, **addresses))
     sys.stdout.write(text + "\n")
     if args.word == "show" or not found:
         return 0
     # Not raised: with --json the command would print it as data too, behind the data above.
-    refusal = Refusal("PAR-0706", member=view["member"]["code"], problems="; ".join(found))
+    refusal = Refusal("PAR-0706", member=member["code"], problems="; ".join(found))
     sys.stderr.write(f"{refusal}\n")
     return 3
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = []
+def _table(
+    rows: Sequence[dict[str, Any]], wan_address: str, wan_local_address: str
+) -> Iterator[str]:
+    if wan_local_address != wan_address:
+        yield f"NAT 1:1: {wan_local_address} = {wan_address}"
     for row in rows:
-        lines.append(f"{row['name']:18} {row['state']:17} {row['data_plane']:9} {row['ike']}")
-        lines += [f"  {name:16} {suite}" for name, suite in sorted(row["children"].items())]
-    return "\n".join(lines)
+        yield f"{row['name']:18} {row['state']:17} {row['data_plane']:9} {row['ike']}"
+        for name, suite in sorted(row["children"].items()):
+            yield f"  {name:16} {suite}"
 
 
 def _heal(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from paranal.agreement import member_view
 from paranal.agreement.connections import (
     Connection,
     anchor_digest,
@@ -16,7 +17,7 @@ from paranal.agreement.connections import (
     to_vici,
 )
 from paranal.agreement.crypto import PROFILES
-from tests.unit.agreement.views import view
+from tests.unit.agreement.views import document, view
 
 MEMBERS = ("cl", "co", "mx", "pe")
 PAIRS = list(itertools.combinations(MEMBERS, 2))

@@ -103,6 +103,7 @@ def test_a_lab_that_is_not_there_is_refused(
         (Wish(members=("pe", "xx")), "PAR-0106"),
         (Wish(agreement="/nonexistent.yml"), "PAR-0113"),
         (Wish(suites={"": "trixie", "xx": "forky"}), "PAR-0106"),
+        (Wish(members=("co", "pe"), translated=("mx",)), "PAR-0213"),
     ],
 )
 def test_a_wish_that_cannot_be_met_is_refused(wish: Wish, code: str) -> None:

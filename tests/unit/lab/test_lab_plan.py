@@ -67,3 +67,33 @@ def test_fewer_members_have_fewer_links() -> None:
 
 def test_root_is_the_checkout() -> None:
     assert Path(ROOT, "pyproject.toml").exists()
+
+
+@pytest.fixture
+def translated() -> plan.Plan:
+    members = plan.placed(MEMBERS, {"co": {}, "pe": {"wan_local_address": "192.0.2.2"}})
+    return plan.wiring("t-unit", members)
+
+
+def test_a_translated_member_has_its_local_address_and_the_provider_its_public_one(
+    translated: plan.Plan,
+) -> None:
+    assert _ends(translated, "pe")["wan"] == "192.0.2.2/28"
+    assert _ends(translated, "co")["wan"] == "198.51.100.34/28"
+    assert translated.routes["pe"] == "192.0.2.1"
+    (translation,) = translated.translations
+    assert (translation.public, translation.link) == ("203.0.113.34", "w-pe")
+    assert translated.touching("pe").translations == (translation,)
+    assert translated.touching("co").translations == ()
+
+
+def test_local_addresses_lie_in_networks_of_their_own() -> None:
+    found = plan.local_addresses(["pe", "co"])
+    assert found == {"co": "192.0.2.2", "pe": "192.0.2.18"}
+
+
+def test_each_packet_is_translated_once_each_way(translated: plan.Plan) -> None:
+    rules = plan.translation_rules(translated.translations)
+    assert rules.count(" set ") == 2
+    assert 'iifname "w-pe" ip saddr 192.0.2.2 ip saddr set 203.0.113.34' in rules
+    assert 'oifname "w-pe" ip daddr 203.0.113.34 ip daddr set 192.0.2.2' in rules

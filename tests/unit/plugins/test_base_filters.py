@@ -16,6 +16,7 @@ VIEW = {
     "member": {
         "code": "pe",
         "wan_address": "203.0.113.34",
+        "wan_local_address": "203.0.113.34",
         "addresses": {"national": "10.51.0.1"},
     }
 }
@@ -121,3 +122,16 @@ def test_each_interface_is_guarded_and_routing_is_off_unless_declared() -> None:
         assert settings[f"net.ipv4.conf.{name}.disable_policy"] == "0"
     assert settings["net.ipv4.ip_forward"] == "0"
     assert base_sysctl(["wan"], True, True)["net.ipv4.ip_forward"] == "1"
+
+
+def test_behind_a_translation_the_machine_has_the_local_address() -> None:
+    behind = copy.deepcopy(VIEW)
+    behind["member"]["wan_local_address"] = "192.0.2.2"
+    assert [
+        text[:8] for text in base_problems(PROBE, behind, 512, ["wan", "inner"], KEYS, "trixie")
+    ] == ["PAR-0323"]
+    probe = copy.deepcopy(PROBE)
+    probe["host"]["interfaces"]["wan"] = ["192.0.2.2/28"]
+    assert base_problems(probe, behind, 512, ["wan", "inner"], KEYS, "trixie") == []
+    (undeclared,) = base_problems(probe, VIEW, 512, ["wan", "inner"], KEYS, "trixie")
+    assert "paranal_wan_local_address" in undeclared

@@ -38,6 +38,7 @@ def tunnel(peer: dict[str, Any]) -> IkeSa:
         "1",
         peer["pair"]["channels"],
         remote_id=peer["identities"]["ike"],
+        local_host=views.view("pe")["member"]["wan_address"],
         remote_host=peer["wan_address"],
     )
 

@@ -167,3 +167,15 @@ def test_a_view_is_needed_and_is_narrowed_to_known_services(
     with pytest.raises(Refusal) as caught:
         cli.load_view(path, ["visa"])
     assert caught.value.code == "PAR-0692"
+
+
+def test_a_gateway_behind_a_translation_names_the_address_that_is_translated(
+    healthy: Facts, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert isinstance(healthy.charon, Charon)
+    report.show(reported(healthy), "es")
+    assert "NAT" not in capsys.readouterr().out
+    moved = tuple(replace(sa, local_host="192.0.2.2") for sa in healthy.charon.tunnels)
+    behind = replace(healthy, charon=replace(healthy.charon, tunnels=moved))
+    report.show(reported(behind), "es")
+    assert "NAT 192.0.2.2" in capsys.readouterr().out

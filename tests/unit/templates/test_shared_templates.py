@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from copy import deepcopy
@@ -289,3 +290,18 @@ def test_the_comment_says_who_the_peer_is_and_whom_to_call(found: dict[str, Any]
     for peer in found["peers"]:
         assert f"# {peer['name']['es']}: {peer['operator']}" in text
         assert peer["contact"]["phone"] in text
+
+
+@pytest.mark.req("R6")
+@pytest.mark.parametrize("plane", ["userspace", "kernel"])
+def test_behind_a_translation_the_wan_rules_name_the_address_that_the_gateway_has(
+    plane: str,
+) -> None:
+    plain = view("pe", "all-live", plane)
+    behind = copy.deepcopy(plain)
+    behind["member"]["wan_local_address"] = "192.0.2.2"
+    moved = firewall(behind)
+    assert plain["member"]["wan_address"] not in moved
+    assert moved.replace("192.0.2.2", plain["member"]["wan_address"]) == firewall(plain)
+    # What came out of a tunnel still goes by the address that the peer's gateway has outside.
+    assert moved.count("192.0.2.2") == (5 if plane == "kernel" else 3)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from paranal.agreement import member_view
 from paranal.cli import EXIT_REFUSED, main
 from paranal.tunnels import charon as vici
 from paranal.tunnels import cli
 from paranal.tunnels.charon import Charon, CharonError
-from tests.unit.agreement.views import view
+from tests.unit.agreement.views import document, view
 
 COMMANDS = ("tunnels show", "tunnels verify", "tunnels heal", "line-check", "status")
 
@@ -73,14 +74,20 @@ def test_what_verify_finds_is_one_document_and_one_sentence(
     path.write_text(json.dumps(view("pe")))
     verify = ["tunnels", "verify", "--json", "--view", str(path)]
     assert main(verify) == 0
-    assert json.loads(capsys.readouterr().out) == {"connections": [], "problems": []}
+    own = {"wan_address": "203.0.113.34", "wan_local_address": "203.0.113.34"}
+    assert json.loads(capsys.readouterr().out) == {**own, "connections": [], "problems": []}
     monkeypatch.setattr(Bare, "plugins", lambda self: ())
     assert main(verify) == EXIT_REFUSED
     said = capsys.readouterr()
     assert json.loads(said.out)["problems"] == ["the data plane is kernel, declared is userspace"]
     assert said.err.startswith("PAR-0706")
     assert said.err.count("\n") == 1
-    assert main(["tunnels", "show", "--view", str(path)]) == 0
+    show = ["tunnels", "show", "--view", str(path)]
+    assert main(show) == 0
+    assert "NAT" not in capsys.readouterr().out
+    path.write_text(json.dumps(member_view(document("all-live"), "pe", "192.0.2.2")))
+    assert main(show) == 0
+    assert capsys.readouterr().out == "NAT 1:1: 192.0.2.2 = 203.0.113.34\n"
 
 
 def test_a_charon_that_goes_away_while_it_is_asked_is_no_traceback(

@@ -77,7 +77,7 @@ def site(view: Mapping[str, Any], connections: Iterable[Connection]) -> Site:
         userspace=member["data_plane"] == "userspace",
         own=_all(network(member["addresses"][name]) for name in ("operational", "strategic")),
         national=network(member["addresses"]["national"]),
-        wan=values.address(member["wan_address"]),
+        wan=values.address(member["wan_local_address"]),
         ports=Values.of(*(service["port"] for service in services.values())),
         prefixes={code: network(peer["inner_prefix"]) for code, peer in peers.items()},
         gateways={
