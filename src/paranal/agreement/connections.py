@@ -16,6 +16,7 @@ from typing import Any, TypedDict
 
 from paranal.agreement.address import host_prefix
 from paranal.agreement.crypto import PROFILES, CryptoProfile
+from paranal.agreement.derive import FOREIGN
 
 Section = Mapping[str, Any]
 """A swanctl section: key -> text, list of texts, or a further section."""
@@ -144,7 +145,7 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
         "remote_addrs": [peer["wan_address"]],
         "proposals": [profile.ike],
         # Every CHILD_SA has a key exchange of its own from the first; see IKE-013.
-        "childless": "force",
+        "childless": _childless(peer),
         # One end ends duplicates: the one that restarts what its peer ends, so `replace` at the
         # far end would end and restart them for ever (seen in a lab). `no` still lets a restarted
         # peer's INITIAL_CONTACT clear what it no longer knows.
@@ -177,6 +178,16 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
 
 
 def _child(
+def _childless(peer: Mapping[str, Any]) -> str:
+    """Return what we ask of the first CHILD_SA; docs/adr/0013 says why a foreign end may differ.
+
+    A foreign gateway that starts the pair makes it in IKE_AUTH and cannot be told otherwise; there
+    the upkeep renews its keys at once.
+    """
+    starts = not peer["pair"]["initiates"]
+    return "prefer" if starts and peer["gateway"] == FOREIGN else "force"
+
+
     channel: str, member: Mapping[str, Any], peer: Mapping[str, Any], profile: CryptoProfile
 ) -> dict[str, Any]:
     """Describe one CHILD_SA.

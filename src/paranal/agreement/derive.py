@@ -23,6 +23,10 @@ CHANNELS = ("operational", "strategic")
 """The two CHILD_SAs of a pair."""
 
 
+OURS, FOREIGN = "paranal", "foreign"
+"""Who provisions a member's gateway: this project (which need not be said) or somebody else."""
+
+
 def is_open(status: str) -> bool:
     """Tell whether traffic of this status passes at all (live, or trial for test identities)."""
     return status in ("live", "trial")
@@ -73,10 +77,6 @@ def member_view(
     }
 
 
-def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
-    members = sorted((one, other))
-    pair: dict[str, Any] = next(
-        pair for pair in agreement.document["pairs"] if pair["members"] == members
 def _wan_local_address(agreement: Agreement, code: str, text: str | None) -> str:
     """Return the address behind the translation: of the same family, in nobody's inner prefix."""
     declared: str = agreement.members[code]["wan_address"]
@@ -96,13 +96,17 @@ def _wan_local_address(agreement: Agreement, code: str, text: str | None) -> str
     return str(address)
 
 
+def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
+    members = sorted((one, other))
+    pair: dict[str, Any] = next(
+        pair for pair in agreement.document["pairs"] if pair["members"] == members
     )
     return pair
 
 
 def _member(agreement: Agreement, code: str) -> dict[str, Any]:
     domain = f"{code}.{agreement.document['domain']}"
-    return {"code": code, "domain": domain, **agreement.members[code]}
+    return {"code": code, "domain": domain, "gateway": OURS, **agreement.members[code]}
 
 
 def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
@@ -148,15 +152,15 @@ def _server_names(agreement: Agreement, asker: str, answerer: str) -> dict[str, 
 
 def _parity(agreement: Agreement, first: str, second: str) -> str:
     """Digest all that both ends of a pair must agree on, the same from either end."""
-    shared = ("wan_address", "addresses", "identities", "data_plane", "status")
-    document = agreement.document
+    shared = {"wan_address", "addresses", "identities", "data_plane", "status", "gateway"}
+    document, members = agreement.document, agreement.members
     return canonical_digest(
         {
             "domain": document["domain"],
             "catalogue": document["catalogue"],
             "services": document["services"],
             "members": {
-                code: {key: agreement.members[code][key] for key in shared}
+                code: {key: value for key, value in members[code].items() if key in shared}
                 for code in (first, second)
             },
             "pair": _pair(agreement, first, second),

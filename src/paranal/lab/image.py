@@ -80,7 +80,7 @@ FOREIGN = Recipe(
         *("iproute2", "iputils-ping", "nftables", "tcpdump", "python3", "libreswan"),
     ),
 )
-"""A gateway that is no node of ours: plain Debian with libreswan, for a machine's disk."""
+"""A gateway that is no node of ours: plain Debian with libreswan, also for a machine's disk."""
 EMULATOR = Recipe(
     "trixie",
     ("qemu-system-x86", "qemu-utils"),
@@ -116,7 +116,7 @@ def drop_outdated(docker: Docker) -> None:
 
     While an image is being built none is removed: it would lose what it has so far.
     """
-    current = {recipe.tag for recipe in (*RECIPES.values(), EMULATOR)}
+    current = {recipe.tag for recipe in (*RECIPES.values(), EMULATOR, FOREIGN)}
     form = ("--format", "{{.Repository}}:{{.Tag}}")
     with contextlib.suppress(lock.Held), lock.hold("image", 0):
         listed = [

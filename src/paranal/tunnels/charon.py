@@ -52,6 +52,7 @@ class ChildSa:
     bytes_out: int
     local_ts: tuple[str, ...]
     remote_ts: tuple[str, ...]
+    installed_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,10 @@ class Charon:
         """Have one IKE_SA authenticate anew, make-before-break, with the credentials as loaded."""
         self._call("rekey", {"ike-id": unique_id, "reauth": "yes"})
 
+    def renew_child(self, unique_id: str) -> None:
+        """Renew the keys of one CHILD_SA, with a key exchange of its own."""
+        self._call("rekey", {"child-id": unique_id})
+
     def reload_settings(self) -> None:
         """Have charon read ``strongswan.conf`` again (not its list of plugins)."""
         self._call("reload_settings")
@@ -295,6 +300,7 @@ def _child_sa(entry: Mapping[str, Any]) -> ChildSa:
         bytes_out=int(entry.get("bytes-out", 0)),
         local_ts=tuple(entry.get("local-ts", ())),
         remote_ts=tuple(entry.get("remote-ts", ())),
+        installed_seconds=int(entry.get("install-time", 0)),
     )
 
 

@@ -21,6 +21,7 @@ from paranal.tunnels.upkeep import (
     ask_again,
     end_duplicates,
     end_left,
+    give_own_exchange,
     missing,
     renew,
     renew_lately_changed,
@@ -131,7 +132,7 @@ def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths)
     gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
     kept = [record.held[name]["connection"] for name in record.superseded]
     gone += end_left(charon, [*wanted, *kept])
-    gone += renew_lately_changed(charon, record, paths)
+    gone += renew_lately_changed(charon, record, paths) + give_own_exchange(charon)
     deadline = time.monotonic() + HEAL_SECONDS
     while any(missing(one, charon.ike_sas()) for one in ours):
         if time.monotonic() > deadline:

@@ -16,6 +16,9 @@ from paranal.tunnels.record import Paths, Record
 SETTLED_SECONDS = 20
 """After so long a peer that applied together with us has loaded its own new generation."""
 
+BARE_SECONDS = 30
+"""So long may a CHILD_SA of a foreign gateway carry traffic on keys of its IKE_SA's exchange."""
+
 
 class Daemon(Protocol):
     """What this module needs of ``Charon``."""
@@ -29,6 +32,7 @@ class Daemon(Protocol):
     def end_ike(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
     def end_child(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
     def reauthenticate(self, unique_id: str) -> None: ...  # noqa: D102
+    def renew_child(self, unique_id: str) -> None: ...  # noqa: D102
 
 
 def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
@@ -107,6 +111,25 @@ def renew_lately_changed(charon: Daemon, record: Record, paths: Paths) -> list[s
     if renewed:
         record.save(paths)
     return renewed
+
+
+def give_own_exchange(charon: Daemon) -> list[str]:
+    """Renew every CHILD_SA whose keys come from its IKE_SA alone; return ``NAME/CHILD`` for each.
+
+    Only a foreign gateway makes such a one, in IKE_AUTH; this end renews it, whoever began. One
+    that the peer does not let us renew is ended: no traffic rather than traffic without PFS.
+    """
+    done = []
+    for sa in charon.ike_sas():
+        for child in sa.children if sa.established and not sa.busy else ():
+            if child.key_exchange or child.name not in sa.installed():
+                continue
+            if child.installed_seconds > BARE_SECONDS:
+                charon.end_child(child.unique_id)
+            else:
+                charon.renew_child(child.unique_id)
+            done.append(f"{sa.name}/{child.name}")
+    return done
 
 
 def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:

@@ -205,3 +205,31 @@ def test_an_anchor_is_the_certificate_not_its_wrapping() -> None:
     assert anchor_digest(pem) != anchor_digest(pem.replace(b"AAAA", b"AAAC"))
     with pytest.raises(ValueError, match=r"PEM"):
         anchor_digest(b"no certificate")
+
+
+@pytest.mark.req("R6")
+def test_behind_a_translation_only_our_own_end_of_a_connection_moves() -> None:
+    behind = member_view(document("all-live"), "pe", "192.0.2.2")
+    for connection in connections(behind, ANCHORS):
+        plain = declared("pe", "all-live")[connection["peer"]]["config"]
+        moved = {"local_addrs": ["192.0.2.2"]}
+        times = {key: plain[key] for key in ("over_time", "rand_time")}
+        assert {**connection["config"], **times} == {**plain, **moved}
+
+
+@pytest.mark.req("R6")
+@pytest.mark.parametrize(
+    ("code", "foreign", "childless"),
+    [("pe", "co", "prefer"), ("co", "pe", "force"), ("pe", "mx", "force"), ("pe", "", "force")],
+)
+def test_only_a_foreign_gateway_that_starts_the_pair_may_make_a_child_in_ike_auth(
+    code: str, foreign: str, childless: str
+) -> None:
+    changed = view(code)
+    for peer in changed["peers"]:
+        peer["gateway"] = "foreign" if peer["code"] == foreign else "paranal"
+    other = "co" if code == "pe" else "pe"
+    found = {one["peer"]: one["config"]["childless"] for one in connections(changed, ANCHORS)}
+    assert found.pop(other) == childless
+    found.pop(foreign, None)
+    assert set(found.values()) == {"force"}

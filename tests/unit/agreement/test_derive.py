@@ -106,3 +106,40 @@ def test_unknown_member_has_no_view(legal: Agreement) -> None:
     with pytest.raises(Refusal) as caught:
         member_view(legal, "ve")
     assert caught.value.code == "PAR-0106"
+
+
+@pytest.mark.req("R6")
+def test_an_address_behind_a_translation_is_the_members_own_and_no_peers(
+    all_live: Agreement,
+) -> None:
+    plain, behind = member_view(all_live, "pe"), member_view(all_live, "pe", "192.0.2.2")
+    assert plain["member"]["wan_local_address"] == plain["member"]["wan_address"]
+    assert behind["member"]["wan_local_address"] == "192.0.2.2"
+    assert behind["member"]["wan_address"] == plain["member"]["wan_address"]
+    assert behind["peers"] == plain["peers"]
+    assert all("wan_local_address" not in peer for peer in behind["peers"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["192.0.2", "192.0.2.0/24", "2001:db8::1", "10.51.0.9", "10.57.1.1", "198.51.100.34", ""],
+)
+def test_an_address_that_cannot_be_behind_a_translation_is_refused(
+    all_live: Agreement, wrong: str
+) -> None:
+    with pytest.raises(Refusal, match="PAR-0143"):
+        member_view(all_live, "pe", wrong)
+
+
+def test_a_foreign_gateway_is_a_fact_of_the_pair_and_of_the_digest(all_live: Agreement) -> None:
+    foreign = changed(all_live, "members", "co", "gateway", value="foreign")
+    assert foreign.digest != all_live.digest
+    for agreement, gateway in ((all_live, "paranal"), (foreign, "foreign")):
+        (co,) = (peer for peer in member_view(agreement, "pe")["peers"] if peer["code"] == "co")
+        assert co["gateway"] == gateway
+        assert member_view(agreement, "co")["member"]["gateway"] == gateway
+    before, after = (
+        {peer["code"]: peer["pair"]["parity"] for peer in member_view(each, "pe")["peers"]}
+        for each in (all_live, foreign)
+    )
+    assert {code for code in before if before[code] != after[code]} == {"co"}

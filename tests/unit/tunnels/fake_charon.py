@@ -116,3 +116,6 @@ class FakeCharon:
         (sa,) = [sa for sa in self.sas if sa.unique_id == unique_id]
         self.calls.append(f"reauthenticate {sa.name}")
         self.renew(sa.name, *(child.name for child in sa.children))
+
+    def renew_child(self, unique_id: str) -> None:
+        self.calls.append(f"renew child {unique_id}")

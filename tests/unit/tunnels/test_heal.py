@@ -12,8 +12,9 @@ from paranal.tunnels import cli as subject
 from paranal.tunnels.cli import heal
 from paranal.tunnels.record import Paths, Record
 from tests.unit.agreement.views import view
+from paranal.tunnels.upkeep import BARE_SECONDS
 from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
-from tests.unit.tunnels.sas import ike_sa
+from tests.unit.tunnels.sas import child_sa, ike_sa
 
 
 @pytest.fixture
@@ -80,3 +81,38 @@ def test_an_elder_that_still_carries_traffic_is_not_left_over(
     charon.sas = [ike_sa("co-pe-g00000000", "1", ["operational", "strategic"])]
     heal(charon, Record(), wanted, Paths(state=tmp_path))
     assert [sa.name for sa in charon.sas] == ["co-pe-g00000000"]
+
+
+@pytest.mark.req("R6")
+def test_a_child_without_an_exchange_of_its_own_gets_one_and_no_other_is_touched(
+    wanted: list[Connection], tmp_path: Path
+) -> None:
+    charon, name = FakeCharon(), wanted[0]["name"]
+    bare = child_sa("operational", "7", key_exchange="")
+    charon.sas = [ike_sa(name, "1", [bare, "strategic"])]
+    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert said == [f"retired or renewed {name}/operational"]
+    assert charon.calls == ["renew child 7"]
+
+
+@pytest.mark.parametrize("change", [{"busy": True}, {"state": "CONNECTING"}])
+def test_an_ike_sa_that_is_busy_or_half_made_is_left_to_finish(
+    wanted: list[Connection], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    charon = FakeCharon()
+    bare = child_sa("operational", "7", key_exchange="")
+    charon.sas = [ike_sa(wanted[0]["name"], "1", [bare, "strategic"], **change)]
+    heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert "renew child 7" not in charon.calls
+
+
+@pytest.mark.req("R6")
+def test_a_child_that_the_peer_does_not_let_us_renew_is_ended(
+    wanted: list[Connection], tmp_path: Path
+) -> None:
+    charon = FakeCharon()
+    bare = child_sa("operational", "7", key_exchange="", installed_seconds=BARE_SECONDS + 1)
+    charon.sas = [ike_sa(wanted[0]["name"], "1", [bare, "strategic"])]
+    heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert "end child 7" in charon.calls
+    assert "renew child 7" not in charon.calls
