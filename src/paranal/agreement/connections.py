@@ -24,7 +24,8 @@ Section = Mapping[str, Any]
 CA_DIRECTORY = "/etc/swanctl/x509ca"
 """Where swanctl looks for the files that ``cacerts`` names."""
 
-DPD_SECONDS = 5
+DPD_SECONDS = 3
+"""With the 5.5 s after which a silent peer is given up: a pair is back within ten of any death."""
 OVER_SECONDS = 900
 RAND_SECONDS = 300
 MARK_SECONDS = 600
@@ -177,7 +178,6 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
     return config
 
 
-def _child(
 def _childless(peer: Mapping[str, Any]) -> str:
     """Return what we ask of the first CHILD_SA; docs/adr/0013 says why a foreign end may differ.
 
@@ -188,6 +188,7 @@ def _childless(peer: Mapping[str, Any]) -> str:
     return "prefer" if starts and peer["gateway"] == FOREIGN else "force"
 
 
+def _child(
     channel: str, member: Mapping[str, Any], peer: Mapping[str, Any], profile: CryptoProfile
 ) -> dict[str, Any]:
     """Describe one CHILD_SA.

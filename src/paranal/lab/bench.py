@@ -1,4 +1,4 @@
-"""Measure the lab: ``paranal bench provision`` prints each figure beside its mark.
+"""Measure the lab: ``paranal bench provision|tunnel`` prints each figure beside its mark.
 
 Marks are those of the issue that asked for them; a figure without one is there to explain another.
 Both sides of a ratio come from the same run on the same hosts.
@@ -15,54 +15,49 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from paranal.lab import demo, engine, image, lowering, raising
+from paranal.lab import bench_tunnel, demo, engine, image, lowering, raising
+from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
 from paranal.lab.progress import step
 from paranal.lab.wish import DEFAULT_SUITE, Wish
 
 BENCH_LAB = "bench"
+AGREEMENTS = {"provision": "pacific-alliance", "tunnel": "all-live"}
+"""Bench -> the agreement that it measures unless told otherwise."""
 AIMS = {"lab_up_to_first_answer": 40, "second_converge": 5}
 """What the figures strive for beyond their marks (s)."""
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured value, its unit, and the mark it is held against (None: no mark)."""
-
-    value: float
-    unit: str
-    mark: float | None = None
-
-    @property
-    def met(self) -> bool | None:
-        """Tell whether the value is within its mark; None without a mark."""
-        return None if self.mark is None else self.value <= self.mark
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the benches and their options."""
-    parser.add_argument("bench", choices=["provision"])
-    parser.add_argument("--agreement", default="pacific-alliance")
+    parser.add_argument("bench", choices=sorted(AGREEMENTS))
+    parser.add_argument("--name", default=BENCH_LAB, help=f"the lab's name (default {BENCH_LAB})")
+    known = ", ".join(f"{bench}: {word}" for bench, word in sorted(AGREEMENTS.items()))
+    parser.add_argument("--agreement", help=f"default {known}")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one bench in a lab of its own; 0 when every mark is met, 1 otherwise."""
-    lab = Lab(BENCH_LAB)
+    lab = Lab(args.name)
     lowering.down(lab)
     try:
-        figures = {**image_build(), **provision(lab, args.agreement)}
+        agreement = args.agreement or AGREEMENTS[args.bench]
+        if args.bench == "tunnel":
+            figures = tunnel(lab, agreement)
+        else:
+            figures = {**image_build(), **provision(lab, agreement)}
     finally:
         lowering.down(lab)
     if args.json:
-        sys.stdout.write(json.dumps(as_dict("provision", figures), indent=2) + "\n")
+        sys.stdout.write(json.dumps(as_dict(args.bench, figures), indent=2) + "\n")
     else:
         _print(figures)
     return 0 if all(figure.met is not False for figure in figures.values()) else 1
@@ -78,7 +73,7 @@ def as_dict(bench: str, figures: dict[str, Figure]) -> dict[str, Any]:
             "kernel": platform.release(),
             "python": platform.python_version(),
             "data_plane": "userspace",
-            "delay_one_way_ms": 0,
+            "delay_one_way_ms": bench_tunnel.DELAY_MS if bench == "tunnel" else 0,
             "load_1min": round(os.getloadavg()[0], 2),
             "ansible": "stock strategy, pipelining",
             "image": "cached, but for image_build",
@@ -136,6 +131,14 @@ def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
         "module_runs_unchanged": Figure(max(second_runs.values()), "runs per host", 6),
         "memory_four_nodes": Figure(_memory_mib(lab, members), "MiB", 4096),
     }
+
+
+def tunnel(lab: Lab, agreement: str) -> dict[str, Figure]:
+    """Bring a lab up, provision it, and measure its tunnels."""
+    raising.up(lab, Wish(agreement=agreement), os.getpid())
+    with step("playbooks/site.yml"):
+        play(lab, "site")
+    return bench_tunnel.measure(lab)
 
 
 def _verify(lab: Lab, members: list[str]) -> None:

@@ -126,9 +126,15 @@ def _heal(args: argparse.Namespace) -> int:
 
 
 def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths) -> list[str]:
-    """Ask once for each missing child, follow it for a while; return what was done, in words."""
+    """Ask for each missing child and follow it for a while; return what was done, in words.
+
+    What was refused is asked for again after one turn, two turns, four: a peer that starts at the
+    same moment refuses until it has loaded its connections.
+    """
     ours = [one for one in wanted if one["initiates"]]
     asked: list[str] = []
+    due: dict[str, int] = {}
+    turn = 0
     gone = settle(charon, record, paths) + end_duplicates(charon, wanted)
     kept = [record.held[name]["connection"] for name in record.superseded]
     gone += end_left(charon, [*wanted, *kept])
@@ -139,11 +145,14 @@ def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths)
             gone += renew(charon, wanted, STUBBORN_SECONDS)
             break
         # One that is busy just now (a liveness check, say) is asked in the next turn.
-        done = {child.split("/")[0] for child in asked}
-        asked += ask_again(charon, [one for one in ours if one["name"] not in done])
+        for each in ask_again(charon, [one for one in ours if turn >= due.get(one["name"], 0)]):
+            name = each.split("/")[0]
+            due[name] = turn + 2 ** sum(said == each for said in asked)
+            asked.append(each)
         time.sleep(TURN_SECONDS)
+        turn += 1
         gone += settle(charon, record, paths)
-    return [f"asked again for {child}" for child in asked] + [
+    return [f"asked again for {child}" for child in dict.fromkeys(asked)] + [
         f"retired or renewed {name}" for name in gone
     ]
 

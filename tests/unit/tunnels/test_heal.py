@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,8 @@ from paranal.agreement.connections import Connection, connections
 from paranal.tunnels import cli as subject
 from paranal.tunnels.cli import heal
 from paranal.tunnels.record import Paths, Record
-from tests.unit.agreement.views import view
 from paranal.tunnels.upkeep import BARE_SECONDS
+from tests.unit.agreement.views import view
 from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
 from tests.unit.tunnels.sas import child_sa, ike_sa
 
@@ -49,14 +50,40 @@ def test_a_busy_ike_sa_is_asked_in_the_next_turn(
     assert said == [f"asked again for {name}/strategic"]
 
 
-def test_a_silent_peer_is_asked_once_and_given_up_for_this_turn(
-    wanted: list[Connection], tmp_path: Path
+def test_a_peer_that_refuses_is_asked_after_ever_more_turns_and_said_once(
+    wanted: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charon, name, turns = FakeCharon(), wanted[0]["name"], [0.0]
+    charon.silent = {"pe"}
+
+    def turn(seconds: float) -> None:
+        charon.calls.append("turn")
+        turns[0] += 0.5
+
+    monkeypatch.setattr("time.sleep", turn)
+    monkeypatch.setattr("time.monotonic", lambda: turns[0])
+    monkeypatch.setattr(subject, "HEAL_SECONDS", 8.0)
+    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert said == [f"asked again for {name}/{child}" for child in ("operational", "strategic")]
+    asked = [
+        charon.calls[:at].count("turn")
+        for at, call in enumerate(charon.calls)
+        if call == f"start {name}/operational"
+    ]
+    assert asked == [0, 1, 3, 7, 15]
+
+
+def test_a_peer_that_is_ready_a_moment_later_is_not_left_to_the_timer(
+    wanted: list[Connection], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     charon, name = FakeCharon(), wanted[0]["name"]
     charon.silent = {"pe"}
-    said = heal(charon, Record(), wanted, Paths(state=tmp_path))
-    assert said == [f"asked again for {name}/{child}" for child in ("operational", "strategic")]
-    assert len([call for call in charon.calls if call.startswith("start")]) == 2
+    monkeypatch.setattr("time.sleep", lambda seconds: charon.silent.clear())
+    heal(charon, Record(), wanted, Paths(state=tmp_path))
+    assert [child.name for sa in charon.sas for child in sa.children] == [
+        *("operational", "strategic")
+    ]
+    assert {sa.name for sa in charon.sas} == {name}
 
 
 def test_an_ike_sa_whose_connection_is_gone_is_ended_and_no_other(

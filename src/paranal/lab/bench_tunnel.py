@@ -1,0 +1,158 @@
+"""Measure the tunnels of a lab: how soon they are up, how soon they are back, what they carry.
+
+Judged at 40 ms one way by what both ends of every pair hold (``paranal.lab.watching``); only the
+rate and the round trip are measured on a perfect line, where the tunnel is what limits.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from paranal.lab import faults, pump
+from paranal.lab.figure import Figure
+from paranal.lab.lab import Lab
+from paranal.lab.progress import step
+from paranal.lab.relay import Impairment
+from paranal.lab.watching import Pair, Watch, now, pairs_of, until
+
+DELAY_MS = 40
+SAMPLES = 3
+LONGEST_SECONDS = 60.0
+QUIET_SECONDS = 2.0
+"""So long must the mesh stay whole to have been whole."""
+TRIPS, PUMP_SECONDS = 500, 5.0
+SERVICE = "strategic"
+"""Its port is open in the firewall, and no daemon of ours listens there."""
+
+
+def measure(lab: Lab) -> dict[str, Figure]:
+    """Measure a provisioned lab in which every pair is open."""
+    pairs = pairs_of(lab)
+    carried = carries(lab, pairs[-1])
+    faults.impair(lab, Impairment(delay_ms=DELAY_MS))
+    with Watch(lab, sorted(lab.facts()["members"])) as watch:
+        everything = [establish(lab, watch, pairs) for _ in range(SAMPLES)]
+        one = [establish(lab, watch, pairs[-1:]) for _ in range(SAMPLES)]
+        establish(lab, watch, pairs)
+        first, last = pairs[0].one, pairs[-1].other
+        back = {
+            "back_initiator": [killed(lab, watch, pairs, first) for _ in range(SAMPLES)],
+            "back_responder": [killed(lab, watch, pairs, last) for _ in range(SAMPLES)],
+            "back_partition": [parted(lab, watch, pairs, last)],
+        }
+    faults.impair(lab, Impairment())
+    established_all, established_one = statistics.median(everything), statistics.median(one)
+    return {
+        "established_all": Figure(round(established_all, 2), "s", 3),
+        "established_one": Figure(round(established_one, 2), "s"),
+        "ratio_all_to_one": Figure(round(established_all / established_one, 2), "ratio", 2),
+        **{name: Figure(round(max(seconds), 2), "s", 10) for name, seconds in back.items()},
+        **carried,
+    }
+
+
+def establish(lab: Lab, watch: Watch, pairs: Sequence[Pair]) -> float:
+    """Start the daemons of some pairs at once, the others being down; return the seconds.
+
+    From the start of the first of them to the moment when both ends of each pair hold everything.
+    """
+    members = sorted({code for pair in pairs for code in (pair.one, pair.other)})
+    everywhere(lab, watch.accounts, "systemctl", "stop", "strongswan")
+    begun = now()
+    with step(f"starting {', '.join(members)}"):
+        everywhere(lab, members, "systemctl", "start", "strongswan")
+        since = watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS)
+    starts: list[float] = [watch.accounts[code].at(since)["charon"] for code in members]
+    return since - min(starts)
+
+
+def killed(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
+    """Kill one daemon, which its unit starts again; return the seconds until all is whole."""
+    begun = now()
+    with step(f"killing the daemon of {member}"):
+        lab.exec(member, "systemctl", "kill", "--signal=KILL", "strongswan")
+        return watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS) - begun
+
+
+def parted(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
+    """Part one country from all until its tunnels are gone; return the seconds from the heal."""
+    with step(f"parting {member} from all"):
+        faults.isolate(lab, member)
+        until(lambda: watch.accounts[member].at(now())["sas"] == {}, LONGEST_SECONDS)
+        begun = now()
+        faults.clear(lab)
+        faults.impair(lab, Impairment(delay_ms=DELAY_MS))
+        return watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS) - begun
+
+
+def carries(lab: Lab, pair: Pair) -> dict[str, Figure]:
+    """Measure rate and round trip through a tunnel, and in clear on the same wires."""
+    agreement = lab.agreement()
+    port = agreement.document["services"][SERVICE]["port"]
+    ends = [agreement.members[code] for code in (pair.one, pair.other)]
+    inside = measured(lab, pair, [end["addresses"][SERVICE] for end in ends], port)
+    with opened(lab, pair, port):
+        clear = measured(lab, pair, [end["wan_address"] for end in ends], port)
+    return {
+        "rate_tunnel": Figure(round(inside["mbit_s"], 1), "Mbit/s"),
+        "rate_clear": Figure(round(clear["mbit_s"], 1), "Mbit/s"),
+        "ratio_rate": Figure(round(inside["mbit_s"] / clear["mbit_s"], 4), "ratio"),
+        "rtt_tunnel": Figure(round(inside["rtt_ms"], 3), "ms"),
+        "rtt_clear": Figure(round(clear["rtt_ms"], 3), "ms"),
+        "ratio_rtt": Figure(round(inside["rtt_ms"] / clear["rtt_ms"], 2), "ratio"),
+    }
+
+
+def measured(lab: Lab, pair: Pair, addresses: Sequence[str], port: int) -> dict[str, float]:
+    """Pump between two addresses of a pair and return what the caller measured."""
+    source = Path(pump.__file__).read_text(encoding="utf-8")
+
+    def words(**given: object) -> list[str]:
+        return ["python3", "-I", "-c", source, json.dumps(given)]
+
+    ours, theirs = addresses
+    with (
+        step(f"pumping from {ours} to {theirs}"),
+        subprocess.Popen(  # noqa: S603 - a list of words, no shell
+            lab.command(pair.other, words(serve=[theirs, port])), stdout=subprocess.PIPE
+        ) as serving,
+    ):
+        assert serving.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+        serving.stdout.readline()  # it listens
+        asked = words(call=[theirs, port], source=ours, trips=TRIPS, seconds=PUMP_SECONDS)
+        found: dict[str, float] = json.loads(lab.exec(pair.one, *asked).stdout)
+    return found
+
+
+@contextmanager
+def opened(lab: Lab, pair: Pair, port: int) -> Iterator[None]:
+    """Let one port pass in clear between two gateways, and have their own rules again after."""
+    members = (pair.one, pair.other)
+    rules = "".join(
+        f'insert rule inet paranal {chain} {side} "wan" tcp {end} {port} accept\n'
+        for chain, side in (("input", "iifname"), ("output", "oifname"))
+        for end in ("sport", "dport")
+    )
+    try:
+        for code in members:
+            lab.exec(code, "nft", "-f", "-", given=rules.encode())
+        yield
+    finally:
+        everywhere(lab, members, "systemctl", "reload", "paranal-firewall")
+
+
+def everywhere(lab: Lab, members: Iterable[str], *words: str) -> None:
+    """Run a command on several nodes at once."""
+
+    def run(code: str) -> Callable[[], object]:
+        return lambda: lab.exec(code, *words)
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(run(code)) for code in members]:
+            done.result()
