@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,24 @@ def paths(tmp_path: Path) -> Paths:
     return Paths(tmp_path, tmp_path / "state")
 
 
+class Clock:
+    """Time that passes only while somebody sleeps: a busy machine decides nothing."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subject, "ASK_AGAIN_SECONDS", 0.004)
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock.monotonic)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
 
 
 def declare(view: dict[str, Any]) -> list[Declared]:
@@ -58,7 +74,7 @@ def declare(view: dict[str, Any]) -> list[Declared]:
 
 def apply(charon: FakeCharon, declared: list[Declared], paths: Paths) -> Result:
     charon.calls.clear()
-    return reconcile(charon, declared, paths, wait_seconds=0.05, load_credentials=lambda: None)
+    return reconcile(charon, declared, paths, wait_seconds=12, load_credentials=lambda: None)
 
 
 def actions(result: Result) -> dict[str, str]:
