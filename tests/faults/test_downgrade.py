@@ -26,7 +26,7 @@ WATCHED_SECONDS = 12.0
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(what, marks=[pytest.mark.quick] if what in ("dh", "transcript") else [])
+        pytest.param(what, marks=[pytest.mark.quick] if what == "dh" else [])
         for what in sorted(DOWNGRADES)
     ],
 )

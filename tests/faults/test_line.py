@@ -36,13 +36,7 @@ LINES = {
 
 
 @pytest.mark.req("B4", "B6")
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param(name, marks=[pytest.mark.quick] if name == "30 % lost" else [])
-        for name in LINES
-    ],
-)
+@pytest.mark.parametrize("line", LINES)
 def test_on_a_bad_line_tunnels_stay_and_queries_are_answered_at_the_stated_rate(
     lab: Lab, nodes: dict[str, Host], views: Views, line: str, note: Note
 ) -> None:

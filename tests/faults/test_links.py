@@ -54,7 +54,7 @@ def test_a_cable_that_flaps_while_both_ends_rekey_leaves_one_sa_per_pair(
     "how",
     [
         "systemctl restart strongswan.service",
-        pytest.param("kill -9 $(pidof charon-systemd)", marks=pytest.mark.quick),
+        "kill -9 $(pidof charon-systemd)",
     ],
     ids=["restarted", "killed"],
 )
@@ -70,7 +70,6 @@ def test_both_ends_restarting_at_once_come_back(
         assert set(spis(nodes[one], other).values()).isdisjoint(before[one].values())
 
 
-@pytest.mark.quick
 @pytest.mark.req("B4", "B6")
 def test_both_ends_starting_the_pair_at_once_converge(
     lab: Lab, nodes: dict[str, Host], views: Views

@@ -74,6 +74,7 @@ class IkeSa:
     busy: bool
     """True while a task of this IKE_SA is queued or runs."""
     children: tuple[ChildSa, ...]
+    """The oldest first."""
 
     @property
     def established(self) -> bool:
@@ -267,7 +268,7 @@ _HALF_OPEN = "(unnamed)"
 
 
 def _ike_sa(name: str, entry: Mapping[str, Any]) -> IkeSa:
-    children = entry.get("child-sas", {})
+    children = sorted(entry.get("child-sas", {}).values(), key=lambda one: int(one["uniqueid"]))
     return IkeSa(
         name=name,
         unique_id=entry["uniqueid"],
@@ -282,7 +283,7 @@ def _ike_sa(name: str, entry: Mapping[str, Any]) -> IkeSa:
         ppk=entry.get("ppk") == "yes",
         established_seconds=int(entry.get("established", 0)),
         busy=bool(entry.get("tasks-queued") or entry.get("tasks-active")),
-        children=tuple(_child_sa(child) for child in children.values()),
+        children=tuple(_child_sa(child) for child in children),
     )
 
 

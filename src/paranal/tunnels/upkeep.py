@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from paranal.agreement.connections import Connection
-from paranal.tunnels.charon import IkeSa, Start
+from paranal.tunnels.charon import INSTALLED, ChildSa, IkeSa, Start
 from paranal.tunnels.plan import replaces, stem
 from paranal.tunnels.record import Paths, Record
 
@@ -133,12 +133,12 @@ def give_own_exchange(charon: Daemon) -> list[str]:
 
 
 def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
-    """Leave the newest complete IKE_SA of each connection we initiate; return the names ended.
+    """Leave one complete IKE_SA of each connection we initiate, the newest; return what was ended.
 
     Two are left when both ends came up at once, or the responder reauthenticated. One that lacks a
-    channel is left when a packet at the responder was first (its trap asks for one channel); it
-    goes once it is not just coming up. Only the initiator may end one: the peer only traps, so it
-    does not start it again.
+    channel is left when a packet at the responder was first (its trap asks for one channel), and a
+    channel twice in one IKE_SA when both ends asked for it; those go once nothing is just coming
+    up. Only the initiator may end them: the peer only traps, so it does not start them again.
     """
     ended, sas = [], charon.ike_sas()
     for connection in wanted:
@@ -146,18 +146,29 @@ def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
         whole = [sa for sa in mine if sa.installed() >= set(connection["channels"])]
         if not connection["initiates"] or not whole:
             continue
-        stale = [
-            sa
-            for sa in mine
-            if sa not in whole
-            and sa.established
-            and not sa.busy
-            and sa.established_seconds >= SETTLED_SECONDS
-        ]
-        for sa in [*whole[:-1], *stale]:
+        lacking = [sa for sa in mine if sa not in whole and sa.established and _settled(sa)]
+        for sa in [*whole[:-1], *lacking]:
             charon.end_ike(sa.unique_id)
             ended.append(sa.name)
+        for child in _superfluous(whole[-1]) if _settled(whole[-1]) else []:
+            charon.end_child(child.unique_id)
+            ended.append(f"{connection['name']}/{child.name}")
     return ended
+
+
+def _settled(sa: IkeSa) -> bool:
+    return not sa.busy and sa.established_seconds >= SETTLED_SECONDS
+
+
+def _superfluous(sa: IkeSa) -> list[ChildSa]:
+    """Return all but the newest CHILD_SA of each channel; one being renewed is not a second one."""
+    newest: dict[str, ChildSa] = {}
+    found = []
+    for child in sa.children:
+        if child.state == INSTALLED:
+            found += [newest[child.name]] if child.name in newest else []
+            newest[child.name] = child
+    return found
 
 
 def end_left(charon: Daemon, held: Sequence[Connection]) -> list[str]:

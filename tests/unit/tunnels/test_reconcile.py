@@ -28,7 +28,7 @@ from paranal.tunnels.upkeep import (
 )
 from tests.unit.agreement.views import view
 from tests.unit.tunnels.fake_charon import ANCHORS, FakeCharon
-from tests.unit.tunnels.sas import ike_sa
+from tests.unit.tunnels.sas import child_sa, ike_sa
 
 
 @pytest.fixture
@@ -560,6 +560,29 @@ def test_the_initiator_ends_what_lacks_a_channel_beside_a_complete_one(charon: F
         assert left == [number for number in ("1", "2", "3", "4", "5") if number not in ended]
         charon.sas = [ike_sa(name, "6", ["operational"], **age)]
         assert end_duplicates(charon, wanted) == [], "nothing carries what it carries"
+
+
+def test_the_initiator_ends_the_older_of_a_channel_that_is_there_twice(
+    charon: FakeCharon,
+) -> None:
+    twice = [
+        child_sa("strategic", "8", state="REKEYED"),
+        child_sa("operational", "9"),
+        child_sa("operational", "11"),
+        child_sa("strategic", "12"),
+    ]
+    for member, peer, age, busy, ended in (
+        ("co", "pe", SETTLED_SECONDS, False, ["9"]),
+        ("co", "pe", SETTLED_SECONDS - 1, False, []),
+        ("co", "pe", SETTLED_SECONDS, True, []),
+        ("pe", "co", SETTLED_SECONDS, False, []),
+    ):
+        wanted = connections(view(member), ANCHORS)
+        name = next(one["name"] for one in wanted if one["peer"] == peer)
+        charon.sas = [ike_sa(name, "1", twice, established_seconds=age, busy=busy)]
+        assert end_duplicates(charon, wanted) == [f"{name}/operational"] * len(ended)
+        left = {child.unique_id for child in charon.sas[0].children}
+        assert left == {"8", "9", "11", "12"} - set(ended)
 
 
 def test_a_new_telephone_number_changes_the_file_and_not_the_tunnel(
