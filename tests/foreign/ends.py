@@ -44,7 +44,7 @@ PLUTO_LOG = "/run/pluto.log"
 NSS = "sql:/var/lib/ipsec/nss"
 PASSWORD = "import"  # noqa: S105 - of a file that lives for one import
 ENOUGH_SECONDS = 10.0
-CHARON = f"/usr/sbin/charon-systemd >{LOG} 2>&1"
+CHARON = "/usr/sbin/charon-systemd >/dev/null 2>&1"
 PLUTO = "mkdir -p /run/pluto && exec /usr/libexec/ipsec/pluto --nofork --config /etc/ipsec.conf"
 IMPORT = f"""
 set -e
@@ -137,7 +137,7 @@ class Ends:
         for end, daemon in ((self.ours, "charon-systemd"), (self.foreign, "pluto")):
             end.run("pkill", "-KILL", "-x", daemon)
             assert eventually(partial(gone, end, daemon))
-            end.run("sh", "-c", "rm -rf /run/charon.vici /run/pluto* /import /var/lib/ipsec/nss/*")
+            end.run("sh", "-c", "rm -rf /run/charon.* /run/pluto* /import /var/lib/ipsec/nss/*")
 
 
 def typed_in(
@@ -191,9 +191,9 @@ def gone(end: Node, daemon: str) -> bool:
 
 
 def settings(view: Mapping[str, Any]) -> str:
-    """Return our gateway's strongswan.conf, as the role renders it, with charon's log on stdout."""
+    """Return our gateway's strongswan.conf, as the role renders it, with its log in a file."""
     text = rendered("ipsec", "/etc/strongswan.conf", node_view=view, ansible_managed="Paranal")
-    log = "filelog {\n stdout {\n default = 1\n flush_line = yes\n }\n }\n"
+    log = f"filelog {{\n file {{\n path = {LOG}\n default = 1\n flush_line = yes\n }}\n }}\n"
     return text.replace("  journal {", f"  {log}  journal {{")
 
 
