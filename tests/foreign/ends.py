@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_an
 
 from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.connections import connections, to_swanctl
-from paranal.agreement.sheet import published, sheet
+from paranal.agreement.sheet import pair_name, published, sheet
 from paranal.lab import engine, image, lowering, names
 from paranal.lab.containers import Maker
 from paranal.lab.home import ROOT
@@ -44,7 +44,7 @@ PLUTO_LOG = "/run/pluto.log"
 NSS = "sql:/var/lib/ipsec/nss"
 PASSWORD = "import"  # noqa: S105 - of a file that lives for one import
 ENOUGH_SECONDS = 10.0
-CHARON = f"/usr/sbin/charon-systemd >{LOG} 2>&1"
+CHARON = "/usr/sbin/charon-systemd >/dev/null 2>&1"
 PLUTO = "mkdir -p /run/pluto && exec /usr/libexec/ipsec/pluto --nofork --config /etc/ipsec.conf"
 IMPORT = f"""
 set -e
@@ -92,7 +92,7 @@ class Ends:
         anchors = {peer["code"]: "" for peer in view["peers"]}
         (own,) = (one for one in connections(view, anchors) if one["peer"] == self.other)
         own["config"] |= changes
-        key, issued = self._leaf(self.code, self.code)
+        key, issued = leaf(self.lab, self.code, self.code)
         files = {
             f"/etc/swanctl/x509{kind}/{path.name}": path.read_bytes()
             for kind in ("ca", "crl")
@@ -114,33 +114,12 @@ class Ends:
 
     def start_foreign(self, secret: str = "", **changes: str) -> None:
         """Start pluto with what its operator typed in from the sheet, or with ``changes``."""
-        found = sheet(
-            self.agreement, "co-pe", self.other, published(self.folder / "agreement/ca", "co-pe")
+        self.foreign.put(
+            {
+                **typed_in(self.lab, self.other, [self.code], self.authority, **changes),
+                "/etc/ipsec.secrets": secret,
+            }
         )
-        key, issued = self._leaf(self.authority or self.other, self.other)
-        bundle = serialize_key_and_certificates(
-            CERTIFICATE.encode(),
-            load_pem_private_key(key, None),  # type: ignore[arg-type] # our own kind
-            x509.load_pem_x509_certificate(issued),
-            None,
-            BestAvailableEncryption(PASSWORD.encode()),
-        )
-        files: dict[str, bytes | str] = {"/import/own.p12": bundle}
-        for code in {self.code, self.other, self.authority or self.other}:
-            for name in ("root", "issuing"):
-                pem = (self.folder / f"agreement/ca/{code}-{name}.pem").read_bytes()
-                crl = (self.folder / f"agreement/crl/{code}-{name}.crl").read_bytes()
-                loaded = x509.load_pem_x509_certificate(pem)
-                files[f"/import/{code}-{name}.der"] = loaded.public_bytes(Encoding.DER)
-                files[f"/import/{code}-{name}.crl"] = der(crl)
-        root = (self.folder / f"agreement/ca/{self.code}-root.pem").read_bytes()
-        subject = x509.load_pem_x509_certificate(root).subject
-        # That notation puts the last part first.
-        issuer = x509.Name(list(subject)[::-1]).rfc4514_string()
-        head = f"config setup\n\tcrl-strict=yes\n\tlogfile={PLUTO_LOG}\n\n"
-        files["/etc/ipsec.conf"] = head + ipsec_conf(found, issuer, **changes)
-        files["/etc/ipsec.secrets"] = secret
-        self.foreign.put(files)
         self.foreign.must("sh", "-c", IMPORT)
         self.foreign.must("sh", "-c", f"({PLUTO}) >/dev/null 2>&1 &")
         assert eventually(lambda: self.foreign.run("ipsec", "whack", "--status").returncode == 0)
@@ -158,13 +137,52 @@ class Ends:
         for end, daemon in ((self.ours, "charon-systemd"), (self.foreign, "pluto")):
             end.run("pkill", "-KILL", "-x", daemon)
             assert eventually(partial(gone, end, daemon))
-            end.run("sh", "-c", "rm -rf /run/charon.vici /run/pluto* /import /var/lib/ipsec/nss/*")
+            end.run("sh", "-c", "rm -rf /run/charon.* /run/pluto* /import /var/lib/ipsec/nss/*")
 
-    def _leaf(self, authority: str, code: str) -> tuple[bytes, bytes]:
-        """Return key and certificate (PEM) for ``code``'s IKE identity, whoever certifies it."""
-        name = self.agreement.members[code]["identities"]["ike"]
-        key, chain = forge(self.lab, authority, "ike", name)
-        return key.encode(), chain.encode()
+
+def typed_in(
+    lab: Lab, code: str, peers: Iterable[str], authority: str = "", **changes: str
+) -> dict[str, bytes | str]:
+    """Return all that the operator of a foreign gateway needs, as path -> content.
+
+    Its own leaf, the certificates and lists that it and its peers have published, and one
+    ``ipsec.conf`` from the parameter sheets. ``changes`` is ``ipsec_conf``'s.
+    """
+    agreement = lab.agreement()
+    key, issued = leaf(lab, authority or code, code)
+    bundle = serialize_key_and_certificates(
+        CERTIFICATE.encode(),
+        load_pem_private_key(key, None),  # type: ignore[arg-type] # our own kind
+        x509.load_pem_x509_certificate(issued),
+        None,
+        BestAvailableEncryption(PASSWORD.encode()),
+    )
+    files: dict[str, bytes | str] = {"/import/own.p12": bundle}
+    conf = f"config setup\n\tcrl-strict=yes\n\tlogfile={PLUTO_LOG}\n\n"
+    folder = lab.home.agreement.parent
+    for each in {code, authority or code, *peers}:
+        for name in ("root", "issuing"):
+            pem = (folder / f"ca/{each}-{name}.pem").read_bytes()
+            certificate = x509.load_pem_x509_certificate(pem)
+            files[f"/import/{each}-{name}.der"] = certificate.public_bytes(Encoding.DER)
+            files[f"/import/{each}-{name}.crl"] = der(
+                (folder / f"crl/{each}-{name}.crl").read_bytes()
+            )
+    for peer in peers:
+        root = x509.load_pem_x509_certificate((folder / f"ca/{peer}-root.pem").read_bytes())
+        # That notation puts the last part first.
+        issuer = x509.Name(list(root.subject)[::-1]).rfc4514_string()
+        pair = pair_name(agreement, f"{code}-{peer}")
+        found = sheet(agreement, pair, code, published(folder / "ca", pair))
+        conf += ipsec_conf(found, issuer, **changes)
+    return {**files, "/etc/ipsec.conf": conf}
+
+
+def leaf(lab: Lab, authority: str, code: str) -> tuple[bytes, bytes]:
+    """Return key and certificate (PEM) for ``code``'s IKE identity, whoever certifies it."""
+    name = lab.agreement().members[code]["identities"]["ike"]
+    key, chain = forge(lab, authority, "ike", name)
+    return key.encode(), chain.encode()
 
 
 def gone(end: Node, daemon: str) -> bool:
@@ -173,9 +191,9 @@ def gone(end: Node, daemon: str) -> bool:
 
 
 def settings(view: Mapping[str, Any]) -> str:
-    """Return our gateway's strongswan.conf, as the role renders it, with charon's log on stdout."""
+    """Return our gateway's strongswan.conf, as the role renders it, with its log in a file."""
     text = rendered("ipsec", "/etc/strongswan.conf", node_view=view, ansible_managed="Paranal")
-    log = "filelog {\n stdout {\n default = 1\n flush_line = yes\n }\n }\n"
+    log = f"filelog {{\n file {{\n path = {LOG}\n default = 1\n flush_line = yes\n }}\n }}\n"
     return text.replace("  journal {", f"  {log}  journal {{")
 
 

@@ -112,8 +112,12 @@ def test_the_pair_comes_up_with_what_was_agreed_and_nothing_else(made: Made, for
 
 
 @pytest.mark.req("R6")
-@pytest.mark.parametrize("foreign", ["co", "pe"], ids=["it began", "we began"])
-@pytest.mark.parametrize("renews", [OURS, FOREIGN])
+@pytest.mark.parametrize(
+    ("foreign", "renews"),
+    # Where we began and the host has no ESP, libreswan ends the IKE_SA again: test_machine has it.
+    [("co", OURS), ("co", FOREIGN), ("pe", OURS)],
+    ids=["it began, we renew", "it began and renews", "we began and renew"],
+)
 def test_the_keys_of_the_ike_sa_are_renewed_from_either_end(
     made: Made, foreign: str, renews: str
 ) -> None:

@@ -57,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--vars",
         type=Path,
         metavar="FILE",
-        help="a country's firewall_* variables, as in its inventory; default the role's own",
+        help="a country's firewall_* variables and paranal_wan_local_address, as in its inventory",
     )
     word.add_argument(
         "--ruleset",
@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     for file in args.agreement or [DEFAULT]:
         agreement = load(file)
         for code in args.member or sorted(agreement.members):
-            for view in _views(agreement, code, args.data_plane):
+            local = inventory.get("paranal_wan_local_address")
+            for view in _views(agreement, code, args.data_plane, local):
                 nodes.append(_prove(file, view, args.ruleset, inventory))
                 if not args.json:
                     sys.stdout.writelines(f"{line}\n" for line in _lines(nodes[-1]))
@@ -90,10 +91,12 @@ def run(args: argparse.Namespace) -> int:
     return int(any(each.broken for node in nodes for each in node.properties))
 
 
-def _views(agreement: Agreement, code: str, plane: str | None) -> Iterator[dict[str, Any]]:
+def _views(
+    agreement: Agreement, code: str, plane: str | None, local: str | None
+) -> Iterator[dict[str, Any]]:
     """Yield a member's view on each data plane that was asked for."""
     for each in PLANES if plane == "both" else [plane]:
-        view = member_view(agreement, code)
+        view = member_view(agreement, code, local)
         if each:
             for member in (view["member"], *view["peers"]):
                 member["data_plane"] = each

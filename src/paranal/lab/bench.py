@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from paranal.lab import bench_tunnel, demo, engine, image, lowering, raising
+from paranal.lab.cli import crypto_profile
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
@@ -41,6 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default=BENCH_LAB, help=f"the lab's name (default {BENCH_LAB})")
     known = ", ".join(f"{bench}: {word}" for bench, word in sorted(AGREEMENTS.items()))
     parser.add_argument("--agreement", help=f"default {known}")
+    crypto_profile(parser)
+    parser.add_argument("--data-plane", choices=["userspace", "kernel"], help="as lab up takes it")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
 
 
@@ -49,22 +52,34 @@ def run(args: argparse.Namespace) -> int:
     lab = Lab(args.name)
     lowering.down(lab)
     try:
-        agreement = args.agreement or AGREEMENTS[args.bench]
+        # The kernel plane has an agreement of its own, which an up by that plane finds.
+        agreement = None if args.data_plane == "kernel" else AGREEMENTS[args.bench]
+        wish = Wish(
+            agreement=args.agreement or agreement,
+            crypto_profile=args.crypto_profile,
+            data_plane=args.data_plane,
+        )
         if args.bench == "tunnel":
-            figures = tunnel(lab, agreement)
+            figures = tunnel(lab, wish)
         else:
-            figures = {**image_build(), **provision(lab, agreement)}
+            figures = {**image_build(), **provision(lab, wish)}
+        planes = sorted({each["data_plane"] for each in lab.facts()["members"].values()})
+        profiles = sorted({p["crypto_profile"] for p in lab.agreement().document["pairs"]})
+        ran = {"data_plane": ", ".join(planes), "crypto_profile": ", ".join(profiles)}
     finally:
         lowering.down(lab)
     if args.json:
-        sys.stdout.write(json.dumps(as_dict(args.bench, figures), indent=2) + "\n")
+        sys.stdout.write(json.dumps(as_dict(args.bench, figures, ran), indent=2) + "\n")
     else:
         _print(figures)
     return 0 if all(figure.met is not False for figure in figures.values()) else 1
 
 
-def as_dict(bench: str, figures: dict[str, Figure]) -> dict[str, Any]:
-    """Return the house's shape of a bench: its name, figures with marks, and conditions."""
+def as_dict(bench: str, figures: dict[str, Figure], ran: dict[str, str]) -> dict[str, Any]:
+    """Return the house's shape of a bench: its name, figures with marks, and conditions.
+
+    ``ran`` is what the lab ran with: data plane and crypto profile.
+    """
     return {
         "bench": bench,
         "figures": {name: {**asdict(each), "met": each.met} for name, each in figures.items()},
@@ -72,7 +87,7 @@ def as_dict(bench: str, figures: dict[str, Figure]) -> dict[str, Any]:
             "cores": os.cpu_count(),
             "kernel": platform.release(),
             "python": platform.python_version(),
-            "data_plane": "userspace",
+            **ran,
             "delay_one_way_ms": bench_tunnel.DELAY_MS if bench == "tunnel" else 0,
             "load_1min": round(os.getloadavg()[0], 2),
             "ansible": "stock strategy, pipelining",
@@ -98,13 +113,11 @@ def image_build() -> dict[str, Figure]:
     return {"image_build": Figure(seconds, "s", 90)}
 
 
-def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
+def provision(lab: Lab, wish: Wish) -> dict[str, Figure]:
     """Bring a lab up, provision it twice, ask, and verify it; the image is cached."""
     started = time.monotonic()
     cpu_before = _children_cpu()
-    create, facts = _timed(
-        "create", lambda: raising.up(lab, Wish(agreement=agreement), os.getpid())
-    )
+    create, facts = _timed("create", lambda: raising.up(lab, wish, os.getpid()))
     members = sorted(facts["members"])
     converge, _ = _timed("first converge", lambda: demo.provision(lab))
     first_runs = _module_runs(lab, members)
@@ -133,9 +146,9 @@ def provision(lab: Lab, agreement: str) -> dict[str, Figure]:
     }
 
 
-def tunnel(lab: Lab, agreement: str) -> dict[str, Figure]:
+def tunnel(lab: Lab, wish: Wish) -> dict[str, Figure]:
     """Bring a lab up, provision it, and measure its tunnels."""
-    raising.up(lab, Wish(agreement=agreement), os.getpid())
+    raising.up(lab, wish, os.getpid())
     with step("playbooks/site.yml"):
         play(lab, "site")
     return bench_tunnel.measure(lab)

@@ -11,6 +11,7 @@ import pytest
 from paranal.agreement import load, member_view
 from paranal.agreement.connections import connections
 from paranal.audit import cli
+from paranal.audit.proof.claims import site
 from paranal.audit.proof.declared import variables
 from paranal.audit.proof.prove import Counterexample, prove
 from paranal.audit.proof.values import TRACKED, address, gateway, interface
@@ -151,3 +152,10 @@ def test_variables_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
         variables(file)
     with pytest.raises(Refusal, match="PAR-0808"):
         variables(tmp_path / "absent.yml")
+
+
+@pytest.mark.req("B3")
+def test_behind_a_translation_the_wan_is_the_address_that_the_gateway_has() -> None:
+    agreement = load(AGREEMENT)
+    for local, has in ((None, "203.0.113.34"), ("192.0.2.2", "192.0.2.2")):
+        assert site(member_view(agreement, "pe", local), []).wan == address(has)

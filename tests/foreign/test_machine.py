@@ -1,0 +1,158 @@
+"""libreswan on a kernel with ESP, in the middle of three countries: it answers one, asks the other.
+
+Mexico is a plain Debian machine with libreswan, configured from the parameter sheets; Colombia and
+Peru are nodes of ours that roles provision and that know of it what the agreement says.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterator, Mapping
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+from paranal.lab import Lab, faults, lowering, raising
+from paranal.lab.bench_tunnel import measured
+from paranal.lab.home import ROOT
+from paranal.lab.playbook import play
+from paranal.lab.relay import Impairment
+from paranal.lab.watching import Pair
+from paranal.lab.wish import Wish
+from tests.foreign.ends import IMPORT, typed_in
+from tests.mesh.support import connect, eventually, sas_with
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
+
+MEMBERS = ("co", "mx", "pe")
+FOREIGN, PEERS = "mx", ("co", "pe")
+CHANNELS = frozenset({"operational", "strategic"})
+UP_SECONDS = 60
+Nodes = dict[str, Host]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Three countries, 40 ms apart, the foreign one configured as its operator would."""
+    document = yaml.safe_load((ROOT / "agreement" / "all-live.yml").read_text(encoding="utf-8"))
+    document["members"][FOREIGN] |= {"gateway": "foreign", "data_plane": "kernel"}
+    path = tmp_path_factory.mktemp("agreement") / "foreign.yml"
+    path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+    made = Lab(os.environ.get("PARANAL_LAB", "t-foreign"))
+    wish = Wish(members=MEMBERS, agreement=str(path), foreign=(FOREIGN,))
+    raising.up(made, wish, os.getpid())
+    play(made, "site")
+    faults.impair(made, Impairment(delay_ms=40))
+    made.exec(FOREIGN, "systemctl", "stop", "ipsec", check=False)
+    put(made, typed_in(made, FOREIGN, PEERS))
+    addresses = made.agreement().members[FOREIGN]["addresses"]
+    for channel in sorted(CHANNELS):
+        made.exec(FOREIGN, "ip", "addr", "add", f"{addresses[channel]}/32", "dev", "lo")
+    made.exec(FOREIGN, "sh", "-c", f"rm -f /var/lib/ipsec/nss/*; {IMPORT}")
+    made.exec(FOREIGN, "systemctl", "start", "ipsec")
+    yield made
+    lowering.down(made)
+
+
+@pytest.fixture(scope="module")
+def nodes(lab: Lab) -> Nodes:
+    """Our two nodes over SSH, both pairs up with a key exchange of its own for each CHILD_SA."""
+    found = {code: connect(lab, code) for code in PEERS}
+    up = eventually(lambda: all(exchanges(found[code]) == EXCHANGES for code in PEERS), UP_SECONDS)
+    assert up, ({code: sas_with(found[code], FOREIGN) for code in PEERS}, pluto(lab)[-3000:])
+    return found
+
+
+EXCHANGES = {(channel, "ECP_384") for channel in CHANNELS}
+
+
+def put(lab: Lab, files: Mapping[str, bytes | str]) -> None:
+    """Write files on the foreign machine."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path, content in files.items():
+            data = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(path.lstrip("/"))
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    lab.exec(FOREIGN, "tar", "-x", "-C", "/", "-f", "-", given=archive.getvalue())
+
+
+def pluto(lab: Lab) -> str:
+    """Return what libreswan has logged."""
+    return lab.exec(FOREIGN, "cat", "/run/pluto.log").stdout.decode()
+
+
+def exchanges(node: Host) -> set[tuple[str, str]]:
+    """Return (channel, key exchange) of every CHILD_SA that a node has with the foreign gateway."""
+    return {
+        (child["name"], child.get("dh-group", ""))
+        for sa in sas_with(node, FOREIGN)
+        for child in sa["child-sas"].values()
+        if child["state"] == "INSTALLED"
+    }
+
+
+def numbers(node: Host, key: str) -> set[str]:
+    """Return one kind of SPI (``spi-in``, ``spi-out``) of the CHILD_SAs with it."""
+    sas = sas_with(node, FOREIGN)
+    return {child[key] for sa in sas for child in sa["child-sas"].values()}
+
+
+@pytest.mark.req("R6", "B4")
+def test_both_pairs_are_up_as_agreed_whoever_begins(lab: Lab, nodes: Nodes) -> None:
+    (asked,), (answered,) = (sas_with(nodes[code], FOREIGN) for code in PEERS)
+    assert (asked.get("initiator"), answered.get("initiator")) == ("yes", None)
+    for sa in (asked, answered):
+        suite = (sa["encr-alg"], sa["encr-keysize"], sa["prf-alg"], sa["dh-group"])
+        assert suite == ("AES_GCM_16", "256", "PRF_HMAC_SHA2_384", "ECP_384")
+    for code in PEERS:
+        nodes[code].check_output("paranal tunnels verify")
+
+
+@pytest.mark.req("R6", "B4")
+@pytest.mark.parametrize("peer", PEERS)
+def test_traffic_passes_both_ways_and_the_kernel_holds_the_very_sas(
+    lab: Lab, nodes: Nodes, peer: str
+) -> None:
+    members = lab.agreement().members
+    port = lab.agreement().document["services"]["strategic"]["port"]
+    for one, other in ((peer, FOREIGN), (FOREIGN, peer)):
+        ends = [members[code]["addresses"]["strategic"] for code in (one, other)]
+        assert measured(lab, Pair(one, other, CHANNELS), ends, port)["rtt_ms"] > 80
+    states = lab.exec(FOREIGN, "ip", "xfrm", "state", "list", "nokeys").stdout.decode()
+    held = set(re.findall(r"proto esp spi 0x([0-9a-f]{8})", states))
+    assert numbers(nodes[peer], "spi-in") | numbers(nodes[peer], "spi-out") <= held
+    assert "rfc4106(gcm(aes))" in states
+
+
+@pytest.mark.req("R6", "B4")
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("renews", ["ours", "foreign"])
+@pytest.mark.parametrize("what", ["child", "ike"])
+def test_keys_are_renewed_from_either_end(
+    lab: Lab, nodes: Nodes, peer: str, renews: str, what: str
+) -> None:
+    node, pair = nodes[peer], "-".join(sorted((peer, FOREIGN)))
+    (sa,) = sas_with(node, FOREIGN)
+    before, ike = numbers(node, "spi-in"), (sa["initiator-spi"], sa["responder-spi"])
+    if renews == "ours":
+        child = ("--child", "operational") if what == "child" else ()
+        node.check_output(" ".join(("swanctl --rekey --ike", sa["name"], *child)))
+    else:
+        words = ("ipsec", "whack", "--name", f"{pair}-operational", f"--rekey-{what}")
+        lab.exec(FOREIGN, *words)
+
+    def renewed() -> bool:
+        found = sas_with(node, FOREIGN)
+        if len(found) != 1 or exchanges(node) != EXCHANGES:
+            return False
+        if what == "child":
+            return len(numbers(node, "spi-in") - before) == 1
+        return (found[0]["initiator-spi"], found[0]["responder-spi"]) != ike
+
+    assert eventually(renewed, 30), (sas_with(node, FOREIGN), pluto(lab)[-2000:])
