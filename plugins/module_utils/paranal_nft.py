@@ -70,6 +70,7 @@ class Firewall:
         self.file = node.real(FILE)
         self.candidate = scratch / "candidate.nft"
         self.record = node.state / "firewall.json"
+        self.way_back = node.state / "firewall-rollback.nft"
         self._run = run
 
     def absent(self) -> bool:
@@ -105,12 +106,17 @@ class Firewall:
     def load(self, seconds: int) -> None:
         """Load the candidate in one transaction, to be undone by itself after ``seconds``.
 
-        The timer is armed before anything changes. Raises PAR-0712; the old rules then stand.
+        The timer is armed before anything changes. The way back is the rules that were confirmed
+        last, not the file of the next boot: a hand may have broken that one. Raises PAR-0712; the
+        old rules then stand.
         """
-        undo = ["nft", "--file", str(self.file)]
-        if not self.file.exists():
-            undo = ["nft", "delete", "table", *TABLE]
+        undo = ["nft", "delete", "table", *TABLE]
         self.keep_rollback_away()
+        if rules := self.confirmed():
+            write_atomic(self.way_back, rules.encode())
+            undo = ["nft", "--file", str(self.way_back)]
+        elif self.file.exists():
+            undo = ["nft", "--file", str(self.file)]
         armed = self._run(
             [
                 "systemd-run",
@@ -148,8 +154,24 @@ class Firewall:
             raise Refused("PAR-0713", where=FILE)
 
     def remember(self, text: str, live: Ruleset) -> None:
-        """Record which text made which running table, for the probe."""
-        write_json(self.record, {"text": digest(text), "live": live.digest})
+        """Record which text made which running table: for the probe, and for every way back.
+
+        ``paranal.firewall`` on the node reads it too.
+        """
+        write_json(self.record, {"rules": text, "text": digest(text), "live": live.digest})
+
+    def confirmed(self) -> str:
+        """Return the rules that were confirmed last; empty before the first apply."""
+        record = self.recorded()
+        rules = str(record.get("rules", ""))
+        return rules if digest(rules) == record.get("text") else ""
+
+    def recorded(self) -> dict[str, str]:
+        """Return the record; empty before the first apply, or when it is none any more."""
+        try:
+            return dict(read_json(self.record) or {})
+        except (ValueError, TypeError):
+            return {}
 
     def keep_rollback_away(self) -> None:
         """Stop the timer of this or of an earlier, interrupted run, and what it may have begun."""
@@ -168,8 +190,7 @@ def probe_firewall(node: Node, run: Run) -> dict[str, Any]:
     Sure is: the file is the recorded one and the running table is what it made when it was loaded.
     """
     firewall = Firewall(node, run)
-    record = read_json(firewall.record) or {}
-    live = firewall.live()
-    text = digest(firewall.text())
-    sure = live is not None and record == {"text": text, "live": live.digest}
-    return {"text": text if sure else ""}
+    live, text = firewall.live(), firewall.text()
+    record = {"rules": text, "text": digest(text), "live": live.digest if live else ""}
+    sure = live is not None and firewall.recorded() == record
+    return {"text": digest(text) if sure else ""}

@@ -23,6 +23,7 @@ COMMANDS = {
     "line-check": ("paranal.status.line_check", "prove the line of the pairs with nothing open"),
     "tunnels": ("paranal.tunnels.cli", "what this gateway's charon holds; ask for what is missing"),
     "audit": ("paranal.audit.cli", "prove what no packet can do to a node's rules and tunnels"),
+    "firewall": ("paranal.firewall.cli", "load this gateway's rules again when they are gone"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
     "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from paranal.status.bounded import SECONDS
 from paranal.status.facts import Charon
 from paranal.tunnels import charon as vici
+from paranal.tunnels.record import Paths, edited, read_record
 from paranal.tunnels.verify import running_plane
 
 
@@ -16,13 +18,16 @@ def read(path: str = vici.SOCKET, seconds: float = SECONDS) -> Charon:
 
     Raises ``CharonError`` when it is there and does not answer, or refuses.
     """
+    paths = Paths()
+    boots = not edited(read_record(paths), paths)
     try:
         with vici.Charon(path, seconds) as session:
-            return judge(session.connections(), session.ike_sas(), session.plugins())
+            found = judge(session.connections(), session.ike_sas(), session.plugins())
     except vici.CharonError as error:
         if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
-            return Charon(running=False)
+            return Charon(running=False, boots=boots)
         raise
+    return replace(found, boots=boots)
 
 
 def judge(

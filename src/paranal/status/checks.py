@@ -120,6 +120,8 @@ def charon(facts: Facts, direction: Direction) -> Iterator[Reason]:
     if isinstance(facts.charon, Unseen):
         yield unseen(facts.charon)
         return
+    if not facts.charon.boots:
+        yield Reason("PAR-0734", Side.OURS)
     if not facts.charon.running:
         yield Reason("PAR-0601", Side.OURS)
         return
@@ -136,7 +138,10 @@ def firewall(facts: Facts, direction: Direction) -> Iterator[Reason]:
     """Does our firewall stand, dropping by default, with exactly the open directions open?"""
     if isinstance(facts.firewall, Unseen):
         yield unseen(facts.firewall)
-    elif not (facts.firewall.present and facts.firewall.drops):
+        return
+    if not facts.firewall.boots:
+        yield Reason("PAR-0733", Side.OURS)
+    if not (facts.firewall.present and facts.firewall.drops):
         yield Reason("PAR-0603", Side.OURS)
     elif direction.open and direction.flow not in facts.firewall.flows:
         yield Reason("PAR-0604", Side.OURS, _named(facts, direction))

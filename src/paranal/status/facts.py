@@ -22,12 +22,16 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Charon:
-    """The daemon's own view: is it there, what is loaded (peer identities), what is up."""
+    """The daemon's own view: is it there, what is loaded (peer identities), what is up.
+
+    ``boots``: the next start loads the connections that were applied.
+    """
 
     running: bool
     loaded: frozenset[str] = frozenset()
     tunnels: tuple[IkeSa, ...] = ()
     data_plane: str = "userspace"
+    boots: bool = True
 
 
 class Ike(StrEnum):
@@ -66,12 +70,14 @@ class Firewall:
     """Our nft table in the kernel: there, dropping by default, and what it lets pass.
 
     ``flows`` have both their rules, ``partial`` only the one for questions or for replies.
+    ``boots``: the next boot loads the rules that were applied.
     """
 
     present: bool
     drops: bool = False
     flows: frozenset[Flow] = frozenset()
     partial: frozenset[Flow] = frozenset()
+    boots: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from paranal.firewall.confirmed import boots_confirmed
 from paranal.status.bounded import Unreadable, output
 from paranal.status.facts import Direction, Firewall
 
@@ -19,9 +21,10 @@ def read(member: Mapping[str, Any], directions: Iterable[Direction]) -> Firewall
         shown = output(["nft", "--json", "list", "table", *TABLE])
     except Unreadable as refused:
         if "No such file or directory" in str(refused) and "nft:" in str(refused):
-            return Firewall(present=False)
+            return Firewall(present=False, boots=boots_confirmed())
         raise
-    return judge(json.loads(shown)["nftables"], member, directions)
+    found = judge(json.loads(shown)["nftables"], member, directions)
+    return replace(found, boots=boots_confirmed())
 
 
 def judge(
@@ -32,9 +35,10 @@ def judge(
     A direction passes by two rules: its original packets to the service's port, and the replies
     from that port. One rule alone is no open direction, and no closed one either.
     """
-    accepts, dropping = [], set()
+    accepts, dropping, dormant = [], set(), False
     for item in items:
         chain, rule = item.get("chain", {}), item.get("rule", {})
+        dormant = dormant or "dormant" in item.get("table", {}).get("flags", ())
         if chain.get("hook") in HOOKS and chain.get("policy") == "drop":
             dropping.add(chain["hook"])
         expressions = rule.get("expr", [])
@@ -47,7 +51,8 @@ def judge(
             flows.add(direction.flow)
         elif any(rules):
             partial.add(direction.flow)
-    return Firewall(True, dropping == HOOKS, frozenset(flows), frozenset(partial))
+    drops = dropping == HOOKS and not dormant
+    return Firewall(True, drops, frozenset(flows), frozenset(partial))
 
 
 def _ends(member: Mapping[str, Any], direction: Direction) -> tuple[dict[str, Any], ...]:

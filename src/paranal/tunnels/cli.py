@@ -15,7 +15,7 @@ from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels.charon import Charon, CharonError
 from paranal.tunnels.gateway import VIEW, read_view, require_root
-from paranal.tunnels.record import Paths, Record, read_record
+from paranal.tunnels.record import Paths, Record, edited, read_record
 from paranal.tunnels.upkeep import (
     Daemon,
     ask_again,
@@ -80,10 +80,13 @@ def declared_here(view: dict[str, Any], paths: Paths) -> list[Connection]:
 
 def _show(args: argparse.Namespace) -> int:
     view = read_view(args.view)
-    declared, plane = declared_here(view, Paths()), view["member"]["data_plane"]
+    paths = Paths()
+    declared, plane = declared_here(view, paths), view["member"]["data_plane"]
     with Charon() as charon:
         sas = charon.ike_sas()
         found = problems(declared, charon.connections(), sas, charon.plugins(), plane)
+    if edited(read_record(paths), paths):
+        found.append(f"{paths.file} is not what was applied")
     rows = report(declared, sas, plane)
     member = view["member"]
     addresses = {key: member[key] for key in ("wan_address", "wan_local_address")}

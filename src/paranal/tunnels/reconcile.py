@@ -22,7 +22,7 @@ from paranal.tunnels.record import (
     Paths,
     Record,
     credentials,
-    file_intact,
+    edited,
     observed,
     proved,
     read_record,
@@ -63,7 +63,7 @@ def survey(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> tuple[
         charon.ike_sas(),
         stale_credentials(record, current, start, paths),
     )
-    plan.file_edited = bool(record.held) and not file_intact(record, paths)
+    plan.file_edited = edited(record, paths)
     return record, plan
 
 

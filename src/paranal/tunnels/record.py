@@ -119,6 +119,11 @@ def file_intact(record: Record, paths: Paths) -> bool:
         return False
 
 
+def edited(record: Record, paths: Paths) -> bool:
+    """Tell whether the swanctl file is other than what was applied; no apply, no edit."""
+    return bool(record.held) and not file_intact(record, paths)
+
+
 def proved(
     record: Record, loaded: Mapping[str, Mapping[str, Any]], start: Start, paths: Paths
 ) -> frozenset[str]:

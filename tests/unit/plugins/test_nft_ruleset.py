@@ -47,6 +47,7 @@ class FakeNode:
     def __init__(self, live: str | None, scratch: str) -> None:
         self.live, self.scratch = live, scratch
         self.calls: list[str] = []
+        self.full: list[str] = []
         self.fail: tuple[str, ...] = ()
 
     def __call__(self, argv: Sequence[str], seconds: float) -> Outcome:
@@ -59,6 +60,7 @@ class FakeNode:
             return Outcome(0, self.scratch, "")
         if "--check" not in call:
             self.calls.append(call.split("/")[0].strip())
+            self.full.append(call)
         if call.startswith("nft --file"):
             self.live = self.scratch
         return Outcome(0, "", "")
@@ -143,9 +145,43 @@ def test_with_rules_from_before_the_way_back_leads_to_them(node: Node, tmp_path:
     node.real(FILE).write_text("old")
     run = FakeNode(listing(table()), GOOD)
     apply(firewall(node, run, tmp_path), params(), check=False)
-    armed = next(call for call in run.calls if call.startswith("systemd-run"))
-    assert armed.endswith("nft --file")
+    assert _armed(run).endswith(f"nft --file {node.real(FILE)}")
     assert node.real(FILE).read_text() == "old"
+
+
+@pytest.mark.req("B3")
+@pytest.mark.parametrize("broken", ["", "table inet par", RULES * 2, None])
+def test_the_way_back_does_not_lead_over_a_file_that_a_hand_broke(
+    node: Node, tmp_path: Path, broken: str | None
+) -> None:
+    run = FakeNode(None, GOOD)
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+    ours.confirm(RULES)
+    node.real(FILE).unlink() if broken is None else node.real(FILE).write_text(broken)
+    run.full.clear()
+    run.scratch = listing(table(), rule(4, 0, port=22))
+    apply(ours, params("other rules\n"), check=False)
+    assert _armed(run).endswith(f"nft --file {ours.way_back}")
+    assert ours.way_back.read_text() == RULES
+
+
+@pytest.mark.parametrize("record", ["", "[1]", '{"rules": "x", "text": "y"}'])
+def test_a_damaged_record_is_no_way_back_and_no_proof(
+    node: Node, tmp_path: Path, record: str
+) -> None:
+    run = FakeNode(None, GOOD)
+    ours = firewall(node, run, tmp_path)
+    apply(ours, params(), check=False)
+    ours.confirm(RULES)
+    ours.record.write_text(record)
+    assert ours.confirmed() == ""
+    assert probe_firewall(node, run) == {"text": ""}
+
+
+def _armed(run: FakeNode) -> str:
+    """Return the command that armed the way back."""
+    return next(call for call in run.full if call.startswith("systemd-run"))
 
 
 def test_a_confirmed_load_is_the_next_boots_and_disarms(node: Node, tmp_path: Path) -> None:
@@ -155,7 +191,11 @@ def test_a_confirmed_load_is_the_next_boots_and_disarms(node: Node, tmp_path: Pa
     ours.confirm(RULES)
     assert node.real(FILE).read_text() == RULES
     assert run.calls[-1] == f"systemctl stop {ROLLBACK_UNIT}.timer {ROLLBACK_UNIT}.service"
-    assert read_json(ours.record) == {"text": digest(RULES), "live": canonical(GOOD).digest}
+    assert read_json(ours.record) == {
+        "rules": RULES,
+        "text": digest(RULES),
+        "live": canonical(GOOD).digest,
+    }
     again = apply(ours, params(), check=False)
     assert not again["changed"]
     assert not again["unconfirmed"]

@@ -140,6 +140,16 @@ def test_a_chain_that_accepts_by_default_does_not_drop(
     assert not firewall.judge([*chains()[:2], *both], view["member"], [flow]).drops
 
 
+@pytest.mark.req("B3")
+def test_a_table_that_sleeps_does_not_drop(
+    view: dict[str, Any], both: list[dict[str, Any]], flow: Direction
+) -> None:
+    for flags, drops in (([], True), (["dormant"], False)):
+        table = {"table": {"family": "inet", "name": "paranal", "flags": flags}}
+        seen = firewall.judge([table, *chains(), *both], view["member"], [flow])
+        assert seen.drops is drops
+
+
 def test_systemd_and_the_listening_sockets_are_read() -> None:
     shown = "ActiveState=active\nId=haproxy.service\n\nId=nft.service\nActiveState=inactive\n"
     assert services.unit_states(shown) == {"haproxy.service": "active", "nft.service": "inactive"}

@@ -169,6 +169,14 @@ OWN_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"firewall": lambda facts: replace(facts.firewall, drops=False)},
         "PAR-0603",
     ),
+    "rules of the next boot": (
+        {"firewall": lambda facts: replace(facts.firewall, boots=False)},
+        "PAR-0733",
+    ),
+    "connections of the next start": (
+        {"charon": lambda facts: replace(facts.charon, boots=False)},
+        "PAR-0734",
+    ),
     "rule missing": (
         {"firewall": lambda facts: replace(facts.firewall, flows=frozenset())},
         "PAR-0604",

@@ -11,13 +11,23 @@ from typing import Any
 import pytest
 
 from paranal.agreement import member_view
+from paranal.agreement.connections import connections
 from paranal.cli import EXIT_REFUSED, main
 from paranal.tunnels import charon as vici
 from paranal.tunnels import cli
 from paranal.tunnels.charon import Charon, CharonError
+from paranal.tunnels.record import Paths, Record, edited
 from tests.unit.agreement.views import document, view
+from tests.unit.tunnels.fake_charon import ANCHORS
 
-COMMANDS = ("tunnels show", "tunnels verify", "tunnels heal", "line-check", "status")
+COMMANDS = (
+    "tunnels show",
+    "tunnels verify",
+    "tunnels heal",
+    "firewall heal",
+    "line-check",
+    "status",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,7 +41,7 @@ def test_without_root_it_says_to_use_sudo(
     assert f"sudo paranal {command}" in said
 
 
-@pytest.mark.parametrize("command", [word for word in COMMANDS if word != "tunnels heal"])
+@pytest.mark.parametrize("command", [word for word in COMMANDS if "heal" not in word])
 @pytest.mark.parametrize("content", [None, "{"])
 def test_without_a_view_it_says_what_to_apply(
     command: str,
@@ -88,6 +98,23 @@ def test_what_verify_finds_is_one_document_and_one_sentence(
     path.write_text(json.dumps(member_view(document("all-live"), "pe", "192.0.2.2")))
     assert main(show) == 0
     assert capsys.readouterr().out == "NAT 1:1: 192.0.2.2 = 203.0.113.34\n"
+
+
+@pytest.mark.parametrize("text", [None, "", "connections {\n", "connections {\n}\n\xff"])
+def test_a_connections_file_that_is_not_what_was_applied_is_named(
+    text: str | None, tmp_path: Path
+) -> None:
+    paths = Paths(tmp_path, tmp_path)
+    one = connections(view("pe"), ANCHORS)[0]
+    record = Record(held={one["name"]: {"connection": one, "text": "x {\n}\n", "observed": ""}})
+    record.save(paths)
+    assert not edited(record, paths)
+    if text is None:
+        paths.file.unlink()
+    else:
+        paths.file.write_text(text, encoding="latin-1")
+    assert edited(record, paths)
+    assert not edited(Record(), paths), "no apply, no edit"
 
 
 def test_a_charon_that_goes_away_while_it_is_asked_is_no_traceback(

@@ -1,0 +1,53 @@
+"""``paranal firewall heal``: the table is loaded again when it is gone, or no tunnel stands."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from paranal.firewall.confirmed import confirmed
+from paranal.messages import Refusal
+from paranal.status import firewall as kernel
+from paranal.status.bounded import Unreadable, output
+from paranal.tunnels.gateway import require_root
+
+Run = Callable[[Sequence[str], str | None], str]
+STOP_TUNNELS = ("systemctl", "--no-block", "stop", "strongswan.service")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the one word: heal."""
+    words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
+    words.add_parser("heal", help="load the rules again when they are gone (its own timer)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the word and return 0; raises ``Refusal`` PAR-0690 without root, else as ``heal``."""
+    require_root(f"firewall {args.word}")
+    if heal(output):
+        # The journal keeps it: somebody flushed the rules, and nobody else would tell.
+        sys.stderr.write(f"{Refusal('PAR-0730')}\n")
+    return 0
+
+
+def heal(run: Run) -> bool:
+    """Load the confirmed rules when the table is gone or drops no more; tell whether it had to.
+
+    A table that stands and drops is left alone, whatever a hand did to its rules: an apply loads
+    its own before it confirms them, and drift is the next apply's to undo. Raises ``Refusal``
+    PAR-0732 when the kernel cannot be asked, and PAR-0731 when there is nothing to load: charon is
+    then stopped, for no tunnel may serve without the firewall.
+    """
+    try:
+        found = kernel.read({}, ())
+    except Unreadable as error:
+        raise Refusal("PAR-0732", reason=error) from None
+    if found.present and found.drops:
+        return False
+    try:
+        run(("nft", "--file", "-"), confirmed())
+    except (OSError, ValueError, Unreadable) as error:
+        run(STOP_TUNNELS, None)
+        raise Refusal("PAR-0731", reason=error) from None
+    return True

@@ -1,0 +1,131 @@
+"""Rules that are gone are loaded again from what was confirmed; else no tunnel may serve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from paranal.cli import EXIT_REFUSED, main
+from paranal.firewall import cli, confirmed
+from paranal.messages import Refusal
+from paranal.status.bounded import Unreadable
+from paranal.status.facts import Firewall
+
+RULES = "table inet paranal { }\n"
+WHOLE = {"rules": RULES, "text": hashlib.sha256(RULES.encode()).hexdigest(), "live": "x"}
+STANDS = Firewall(present=True, drops=True)
+GONE = [Firewall(present=False), Firewall(present=True, drops=False)]
+
+
+class Commands:
+    """What was run, with its input; ``fail`` refuses it."""
+
+    def __init__(self, fail: str = "") -> None:
+        self.ran: list[tuple[str, str | None]] = []
+        self.fail = fail
+
+    def __call__(self, command: Sequence[str], text: str | None) -> str:
+        words = " ".join(command)
+        if self.fail and self.fail in words:
+            raise Unreadable(f"{command[0]}: line 1: syntax error")
+        self.ran.append((words, text))
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "firewall.json"
+    path.write_text(json.dumps(WHOLE))
+    monkeypatch.setattr(confirmed, "RECORD", path)
+    monkeypatch.setattr(confirmed, "FILE", tmp_path / "firewall.nft")
+    return path
+
+
+def kernel(monkeypatch: pytest.MonkeyPatch, found: Firewall | Unreadable) -> None:
+    def read(*_: object) -> Firewall:
+        if isinstance(found, Unreadable):
+            raise found
+        return found
+
+    monkeypatch.setattr("paranal.status.firewall.read", read)
+
+
+def test_rules_that_stand_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, STANDS)
+    run = Commands()
+    assert not cli.heal(run)
+    assert run.ran == []
+
+
+@pytest.mark.req("B3")
+@pytest.mark.parametrize("found", GONE, ids=["gone", "accepts"])
+def test_rules_that_are_gone_are_loaded_as_they_were_confirmed(
+    monkeypatch: pytest.MonkeyPatch, found: Firewall
+) -> None:
+    kernel(monkeypatch, found)
+    run = Commands()
+    assert cli.heal(run)
+    assert run.ran == [("nft --file -", RULES)]
+
+
+@pytest.mark.req("B3")
+@pytest.mark.parametrize(
+    "broken",
+    ["", "{", "[]", '{"rules": 1}', json.dumps({**WHOLE, "rules": RULES + "# added\n"}), None],
+)
+def test_without_intact_rules_no_tunnel_serves(
+    monkeypatch: pytest.MonkeyPatch, record: Path, broken: str | None
+) -> None:
+    kernel(monkeypatch, GONE[0])
+    record.unlink() if broken is None else record.write_text(broken)
+    run = Commands()
+    with pytest.raises(Refusal, match="PAR-0731"):
+        cli.heal(run)
+    assert run.ran == [("systemctl --no-block stop strongswan.service", None)]
+
+
+@pytest.mark.req("B3")
+def test_rules_that_nft_refuses_stop_the_tunnels_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel(monkeypatch, GONE[0])
+    run = Commands(fail="nft")
+    with pytest.raises(Refusal, match=r"PAR-0731.*syntax error"):
+        cli.heal(run)
+    assert [words for words, _ in run.ran] == ["systemctl --no-block stop strongswan.service"]
+
+
+def test_a_kernel_that_cannot_be_asked_is_no_reason_to_stop_anything(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel(monkeypatch, Unreadable("nft: 5 s"))
+    run = Commands()
+    with pytest.raises(Refusal, match="PAR-0732"):
+        cli.heal(run)
+    assert run.ran == []
+
+
+def test_what_was_done_is_told_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    kernel(monkeypatch, STANDS)
+    assert main(["firewall", "heal"]) == 0
+    assert capsys.readouterr().err == ""
+    kernel(monkeypatch, GONE[0])
+    monkeypatch.setattr(cli, "output", Commands())
+    assert main(["firewall", "heal"]) == 0
+    assert capsys.readouterr().err.startswith("PAR-0730")
+    monkeypatch.setattr(cli, "output", Commands(fail="nft"))
+    assert main(["firewall", "heal"]) == EXIT_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("file", "boots"), [(RULES, True), (RULES + "#\n", False), ("", False), (None, False)]
+)
+def test_a_boot_file_is_the_confirmed_one_or_not(file: str | None, boots: bool) -> None:
+    if file is not None:
+        confirmed.FILE.write_text(file)
+    assert confirmed.boots_confirmed() is boots
