@@ -147,10 +147,9 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
         "proposals": [profile.ike],
         # Every CHILD_SA has a key exchange of its own from the first; see IKE-013.
         "childless": _childless(peer),
-        # One end ends duplicates: the one that restarts what its peer ends, so `replace` at the
-        # far end would end and restart them for ever (seen in a lab). `no` still lets a restarted
-        # peer's INITIAL_CONTACT clear what it no longer knows.
-        "unique": "replace" if initiates else "no",
+        # The initiator's timer ends duplicates, for it knows which one is complete (ADR 0014); `no`
+        # still lets a restarted peer's INITIAL_CONTACT clear what it no longer knows.
+        "unique": "no",
         "mobike": "no",
         "fragmentation": "yes",
         "send_cert": "always",

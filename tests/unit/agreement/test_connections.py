@@ -48,7 +48,7 @@ def test_exactly_one_end_starts_and_the_other_only_traps(one: str, other: str) -
     first, second = declared(one, "all-live")[other], declared(other, "all-live")[one]
     assert first["initiates"]
     assert not second["initiates"]
-    assert (first["config"]["unique"], second["config"]["unique"]) == ("replace", "no")
+    assert (first["config"]["unique"], second["config"]["unique"]) == ("no", "no")
     for channel, child in first["config"]["children"].items():
         assert (child["start_action"], child["close_action"]) == ("trap|start", "start")
         assert child["dpd_action"] == "restart"
