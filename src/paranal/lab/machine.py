@@ -92,7 +92,7 @@ def command(part: str, interfaces: Iterable[str]) -> list[str]:
     """Return the first process of a machine's container, whose guest has these interfaces."""
     words = ["-name", part, "-nodefaults", "-no-user-config", "-display", "none"]
     words += ["-machine", "pc,usb=off,vmport=off", "-accel", f"{ACCELERATION},thread=multi"]
-    words += ["-cpu", "max", "-smp", str(_CORES), "-m", str(_MEMORY_MIB)]
+    words += ["-cpu", "max,la57=off,svm=off", "-smp", str(_CORES), "-m", str(_MEMORY_MIB)]
     words += ["-serial", "stdio"]  # the console is what `docker logs` of the container shows
     words += ["-kernel", f"{DISK_FOLDER}/vmlinuz", "-initrd", f"{DISK_FOLDER}/initrd.img"]
     words += ["-append", " ".join(_KERNEL_WORDS)]

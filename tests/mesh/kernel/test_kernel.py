@@ -46,11 +46,11 @@ def _wrong(node: Host, before: dict[str, int]) -> dict[str, int]:
 
 @pytest.mark.req("B4", "R6")
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("member", KERNEL)
+@pytest.mark.parametrize("gateway", KERNEL)
 def test_the_kernel_s_sas_are_exactly_charon_s(
-    nodes: dict[str, Host], agreement: Agreement, member: str
+    nodes: dict[str, Host], agreement: Agreement, gateway: str
 ) -> None:
-    node = nodes[member]
+    node = nodes[gateway]
     listed = {
         spi: (sa["remote-id"].split(".")[1], child)
         for sa in list_sas(node)
@@ -85,13 +85,13 @@ def _limits(state: State, *, inward: bool) -> None:
 
 @pytest.mark.req("B4", "R6")
 @pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("member", KERNEL)
+@pytest.mark.parametrize("gateway", KERNEL)
 def test_every_tunnel_has_its_policies_and_a_drop_below_them(
-    nodes: dict[str, Host], views: Views, member: str
+    nodes: dict[str, Host], views: Views, gateway: str
 ) -> None:
-    held = policies(nodes[member])
-    own = views[member]["member"]
-    for peer in views[member]["peers"]:
+    held = policies(nodes[gateway])
+    own = views[gateway]["member"]
+    for peer in views[gateway]["peers"]:
         for channel in peer["pair"]["channels"]:
             here, there = (side["addresses"][channel] + "/32" for side in (own, peer))
             for direction in ("in", "fwd"):
