@@ -21,6 +21,7 @@ from paranal.agreement.connections import (
 )
 from paranal.messages import Refusal, refusal_in
 from paranal.rendering import render
+from paranal.tunnels import ppk
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 TEMPLATE = "swanctl/connection.conf.j2"
@@ -29,7 +30,9 @@ TEMPLATE = "swanctl/connection.conf.j2"
 class ActionModule(ActionBase):
     """The controller's half of ``ipsec_connections``."""
 
-    _VALID_ARGS = frozenset({"published", "wait_seconds", "after", "root"})
+    _VALID_ARGS = frozenset(
+        {"published", "wait_seconds", "ppk_directory", "ppk_passphrase_file", "after", "root"}
+    )
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
@@ -40,13 +43,15 @@ class ActionModule(ActionBase):
         session = variables.get("node_session") or {}
         try:
             declared = self._declared(session["view"])
+            keys = self._keys(declared)
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
         believed = not any(one.get("changed") for one in self._task.args.get("after") or [])
-        if believed and holds(session.get("probe") or {}, declared):
+        if believed and holds(session.get("probe") or {}, declared, keys):
             return {**result, "changed": False, "steps": []}
         arguments = {
             "declared": declared,
+            "keys": keys,
             "wait_seconds": int(self._task.args.get("wait_seconds") or 20),
             "session": session.get("session", {}).get("id", ""),
             "root": self._task.args.get("root", "/"),
@@ -57,6 +62,17 @@ class ActionModule(ActionBase):
         refusal_in(answer)
         return {**result, **answer}
 
+    def _keys(self, declared: list[dict[str, Any]]) -> dict[str, str]:
+        """Open the preshared keys that the connections name (PAR-0432, PAR-0433)."""
+        names = ppk.named(entry["connection"] for entry in declared)
+        if not names:
+            return {}
+        from paranal.ppk.store import Store
+
+        arguments = self._task.args
+        store = Store(Path(arguments["ppk_directory"]), Path(arguments["ppk_passphrase_file"]))
+        return {name: store.key(name).hex() for name in sorted(names)}
+
     def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:
         published = Path(self._task.args["published"])
         anchors = {peer["code"]: anchor(published, peer["code"]) for peer in view["peers"]}
@@ -65,6 +81,11 @@ class ActionModule(ActionBase):
             {"connection": one, "text": text(one, peers[one["peer"]])}
             for one in connections(view, anchors)
         ]
+
+
+def texts_of(keys: Mapping[str, str]) -> dict[str, str]:
+    """Return the digest that the probe shows of each preshared key's file."""
+    return ppk.digests({name: ppk.section(name, key) for name, key in keys.items()})
 
 
 def text(connection: Connection, peer: Mapping[str, Any]) -> str:
@@ -85,11 +106,14 @@ def anchor(published: Path, code: str) -> str:
         raise Refusal("PAR-0705", where=str(path), member=code, reason=str(error)) from error
 
 
-def holds(probe: Mapping[str, Any], declared: list[dict[str, Any]]) -> bool:
+def holds(
+    probe: Mapping[str, Any], declared: list[dict[str, Any]], keys: Mapping[str, str]
+) -> bool:
     """Say whether charon, as probed in this run, provably holds exactly this."""
     found = probe.get("tunnels") or {}
     texts = {
         entry["connection"]["name"]: hashlib.sha256(entry["text"].encode()).hexdigest()
         for entry in declared
     }
-    return bool(found.get("clean") and found.get("texts") == texts)
+    same = found.get("texts") == texts and found.get("ppks", {}) == texts_of(keys)
+    return bool(found.get("clean") and same)

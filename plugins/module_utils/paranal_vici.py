@@ -18,7 +18,8 @@ ABSENT = "paranal.deb is not installed yet"
 def probe_tunnels(node: Node) -> dict[str, Any]:
     """Return ``{"planes": [data planes this node can carry], **loaded}``.
 
-    ``loaded`` is ``{"texts": {NAME: SHA-256 of its section}, "clean": bool}``. Clean is: charon
+    ``loaded`` is ``{"texts": {NAME: SHA-256 of its section}, "ppks": {NAME: SHA-256 of its file},
+    "clean": bool}``. Clean is: charon
     provably holds exactly what was applied last, the file says the same, no credential is newer,
     and no superseded generation is left. It is ``{"absent": reason}`` where nobody can be asked.
     """
@@ -36,6 +37,7 @@ def data_planes(node: Node) -> list[str]:
 
 def _loaded(node: Node) -> dict[str, Any]:
     try:
+        from paranal.tunnels import ppk
         from paranal.tunnels.charon import Charon, CharonError
         from paranal.tunnels.reconcile import survey
         from paranal.tunnels.record import Paths, read_record
@@ -53,4 +55,5 @@ def _loaded(node: Node) -> dict[str, Any]:
         # A broken package or record is what this run may be there to repair.
         return {"absent": f"{type(error).__name__}: {error}"}
     texts = {name: hashlib.sha256(one["text"].encode()).hexdigest() for name, one in held.items()}
-    return {"texts": texts, "clean": not plan.changes and not record.superseded}
+    clean = not plan.changes and not record.superseded
+    return {"texts": texts, "ppks": ppk.delivered(paths), "clean": clean}

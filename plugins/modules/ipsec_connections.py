@@ -25,6 +25,16 @@ options:
     description: How long to wait for what this run began. A silent peer fails nothing.
     type: int
     default: 20
+  ppk_directory:
+    description: The country's own preshared keys, which C(paranal ppk) made. Read only where a
+      connection names one.
+    type: path
+  ppk_passphrase_file:
+    description: What opens them.
+    type: path
+  keys:
+    description: The preshared keys by name, filled in by the action plugin.
+    type: dict
   after:
     description: Results of earlier tasks; when one of them changed something, the probe is not
       believed.
@@ -81,6 +91,7 @@ def main() -> NoReturn:
         no_log=True,
         argument_spec={
             "declared": {"type": "list", "elements": "dict", "required": True},
+            "keys": {"type": "dict", "default": {}, "no_log": True},
             "wait_seconds": {"type": "int", "default": 20},
             "session": {"type": "str", "default": ""},
             "root": {"type": "path", "default": "/"},
@@ -116,13 +127,14 @@ def work(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
     try:
         if check:
             with Charon() as charon:
-                done = preview(charon, params["declared"], paths)
+                done = preview(charon, params["declared"], paths, params["keys"])
         else:
             with paths.alone(wait=True), Charon() as charon:
                 done = reconcile(
                     charon,
                     params["declared"],
                     paths,
+                    params["keys"],
                     wait_seconds=params["wait_seconds"],
                     load_credentials=swanctl_load_credentials,
                 )

@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": ("paranal.audit.cli", "prove what no packet can do to a node's rules and tunnels"),
     "firewall": ("paranal.firewall.cli", "load this gateway's rules again when they are gone"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
+    "ppk": ("paranal.ppk.cli", "this country's postquantum preshared keys"),
     "package": ("paranal.package", "build paranal.deb, what a node and a post install"),
     "lab": ("paranal.lab.cli", "bring up, break and tear down four countries in containers"),
     "bench": ("paranal.lab.bench", "measure the lab, each figure beside its mark"),

@@ -144,6 +144,8 @@ def refusals_of(
     """Return, as text, what the role's preflight says of a probe."""
     member = {"code": "pe", "data_plane": "userspace", "inner_prefix": "10.51.0.0/16"}
     pair = {"name": "co-pe", "crypto_profile": profile}
+    if profile == "ppk":
+        pair["ppk"] = "co-pe-g1"
     view = {"member": member, "peers": [{"pair": pair}]}
     return preflight(name, node_view=view, node_probe=probe, **results)
 
@@ -259,7 +261,7 @@ def test_the_hybrid_profile_is_refused_of_a_charon_that_is_too_old_and_not_of_an
     assert "6.0.2" in refusals_of("ipsec", INSTALLED, profile="hybrid")
     done = {"changed": True}
     assert refusals_of("ipsec", BARE, profile="hybrid", base_install_result=done) == ""
-    assert "preshared key" in refusals_of("ipsec", INSTALLED, profile="ppk")
+    assert "co-pe-g1" in refusals_of("ipsec", INSTALLED, profile="ppk")
 
 
 def test_plays_list_roles_and_nothing_else() -> None:

@@ -5,7 +5,16 @@ but for reading the file; nothing here imports another part of the house.
 """
 
 from paranal.agreement.check import problems
-from paranal.agreement.derive import STATUSES, effective, is_open, member_view
+from paranal.agreement.derive import STATUSES, effective, is_open, member_view, ppk_name
 from paranal.agreement.load import Agreement, load
 
-__all__ = ["STATUSES", "Agreement", "effective", "is_open", "load", "member_view", "problems"]
+__all__ = [
+    "STATUSES",
+    "Agreement",
+    "effective",
+    "is_open",
+    "load",
+    "member_view",
+    "ppk_name",
+    "problems",
+]

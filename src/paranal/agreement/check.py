@@ -268,6 +268,12 @@ def _pairs(source: Source) -> Iterator[Refusal]:
         if (first, second) in declared:
             yield _pair_refused(source, field, "PAR-0119", first, second)
         declared.add((first, second))
+        profile = pair["crypto_profile"]
+        if profile == "ppk" and "ppk" not in pair:
+            yield _pair_refused(source, field, "PAR-0130", first, second)
+        if profile != "ppk" and "ppk" in pair:
+            place = (*field, "ppk")
+            yield _pair_refused(source, place, "PAR-0131", first, second, profile=profile)
         yield from _directions(source, field, pair)
     for first, second in itertools.combinations(sorted(members), 2):
         if (first, second) not in declared:

@@ -169,7 +169,8 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
         },
     }
     if profile.ppk:
-        config |= {"ppk_id": f"{pair['name']}.ppk", "ppk_required": "yes"}
+        # Its generation is in its name, so that a new key is a new generation of the connection.
+        config |= {"ppk_id": pair["ppk"], "ppk_required": "yes"}
     if pair["channels"]:
         config["children"] = {
             channel: _child(channel, member, peer, profile) for channel in pair["channels"]

@@ -96,6 +96,13 @@ def _wan_local_address(agreement: Agreement, code: str, text: str | None) -> str
     return str(address)
 
 
+def ppk_name(pair: dict[str, Any]) -> str | None:
+    """Return the name of a pair's preshared key, such as ``co-pe-g2``; None without one."""
+    if "ppk" not in pair:
+        return None
+    return f"{'-'.join(pair['members'])}-g{pair['ppk']['generation']}"
+
+
 def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
     members = sorted((one, other))
     pair: dict[str, Any] = next(
@@ -124,6 +131,7 @@ def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
     pair = {
         "name": f"{first}-{second}",
         "crypto_profile": _pair(agreement, code, peer)["crypto_profile"],
+        "ppk": ppk_name(_pair(agreement, code, peer)),
         "initiator": first,
         "initiates": code == first,
         "channels": channels,

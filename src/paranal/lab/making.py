@@ -60,7 +60,7 @@ def furnish(
         folder.mkdir(parents=True, exist_ok=True)
     write_agreement(lab, agreement)
     shutil.copyfile(relay.__file__, lab.home.wan / "relay.py")
-    _found_authorities(lab)
+    _found_secrets(lab)
     operator = installer.Key.generate()
     operator.save(lab.home.key)
     hosts = {code: installer.Key.generate() for code in codes}
@@ -79,19 +79,20 @@ def write_agreement(lab: Lab, agreement: Agreement) -> None:
         lab.home.agreement.write_text(text, encoding="utf-8")
 
 
-def _found_authorities(lab: Lab) -> None:
-    """Create every member's own authority, by the command that its ministry would use.
+def _found_secrets(lab: Lab) -> None:
+    """Create every member's own authority and preshared keys, by the ministry's own commands.
 
-    Raises ``Refusal`` PAR-0427.
+    Raises ``Refusal`` PAR-0427, PAR-0434.
     """
-    done = subprocess.run(  # noqa: S603 - our own command, no shell
-        [sys.executable, "-m", "paranal", "pki", "found", str(lab.home.folder)],
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise Refusal("PAR-0427", lab=lab.name, reason=reason)
+    for word, code in (("pki", "PAR-0427"), ("ppk", "PAR-0434")):
+        done = subprocess.run(  # noqa: S603 - our own command, no shell
+            [sys.executable, "-m", "paranal", word, "found", str(lab.home.folder)],
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            raise Refusal(code, lab=lab.name, reason=reason)
 
 
 def create_shared(docker: Docker, maker: Maker, lab: Lab, codes: Sequence[str]) -> None:

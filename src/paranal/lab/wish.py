@@ -65,7 +65,9 @@ def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
 
 def with_profile(agreement: Agreement, profile: str) -> Agreement:
     """Return the agreement with one crypto profile for every pair."""
-    pairs = [{**pair, "crypto_profile": profile} for pair in agreement.document["pairs"]]
+    own = {"crypto_profile": profile, **({"ppk": {"generation": 1}} if profile == "ppk" else {})}
+    declared = agreement.document["pairs"]
+    pairs = [{key: pair[key] for key in pair if key != "ppk"} | own for pair in declared]
     return replace(agreement, document={**agreement.document, "pairs": pairs})
 
 

@@ -46,6 +46,7 @@ TRACES = {
     Ike.THEIRS_INVALID: ("PAR-0618", Side.THEIRS),
     Ike.OURS_MISSING: ("PAR-0619", Side.OURS),
     Ike.SELECTORS: ("PAR-0620", Side.PAIR),
+    Ike.KEY_DIFFERS: ("PAR-0722", Side.PAIR),
     Ike.THEY_CLOSED: ("PAR-0626", Side.THEIRS),
 }
 """What the log says of a pair that is down -> the message and the side."""

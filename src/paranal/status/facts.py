@@ -46,6 +46,7 @@ class Ike(StrEnum):
     WE_DO_NOT_TRUST = "we_do_not_trust"
     THEIRS_INVALID = "theirs_invalid"
     OURS_MISSING = "ours_missing"
+    KEY_DIFFERS = "key_differs"
 
 
 class Reach(StrEnum):

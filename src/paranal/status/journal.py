@@ -27,6 +27,7 @@ SENTENCES: tuple[tuple[Ike, re.Pattern[str]], ...] = (
         Ike.THEIRS_INVALID,
         re.compile(r"subject certificate invalid \(valid from|certificate was revoked on"),
     ),
+    (Ike.KEY_DIFFERS, re.compile(r"signature validation failed|PPK required but")),
     (
         Ike.WE_DO_NOT_TRUST,
         re.compile(

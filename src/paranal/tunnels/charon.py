@@ -184,6 +184,10 @@ class Charon:
         """Load (or replace) one connection; ``message`` is ``to_vici``'s."""
         self._call("load_conn", message)
 
+    def forget_ppk(self, name: str) -> None:
+        """Forget a preshared key that swanctl loaded from its file; one that is gone is as good."""
+        self._call("unload_shared", {"id": f"ppk-{name}"})
+
     def unload(self, name: str) -> None:
         """Forget a connection, if it is loaded.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
+from paranal.tunnels import ppk
 from paranal.tunnels.charon import Charon, CharonError
 from paranal.tunnels.gateway import VIEW, read_view, require_root
 from paranal.tunnels.record import Paths, Record, edited, read_record
@@ -87,6 +88,8 @@ def _show(args: argparse.Namespace) -> int:
         found = problems(declared, charon.connections(), sas, charon.plugins(), plane)
     if edited(read_record(paths), paths):
         found.append(f"{paths.file} is not what was applied")
+    absent = ppk.named(declared) - ppk.delivered(paths).keys()
+    found += [f"preshared key {name} is not on this node" for name in sorted(absent)]
     rows = report(declared, sas, plane)
     member = view["member"]
     addresses = {key: member[key] for key in ("wan_address", "wan_local_address")}

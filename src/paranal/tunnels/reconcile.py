@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from paranal.agreement.connections import Connection, to_swanctl, to_vici
 from paranal.messages import Refusal
+from paranal.tunnels import ppk
 from paranal.tunnels.charon import CharonError, IkeSa
 from paranal.tunnels.plan import Plan, make_plan
 from paranal.tunnels.record import (
@@ -67,11 +68,14 @@ def survey(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> tuple[
     return record, plan
 
 
-def preview(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> Result:
+def preview(
+    charon: Daemon, declared: Sequence[Declared], paths: Paths, keys: Mapping[str, str]
+) -> Result:
     """Say what ``reconcile`` would do, and do nothing; it refuses the same."""
     if not declared:
         raise Refusal("PAR-0701", where=str(paths.file))
     record, plan = survey(charon, declared, paths)
+    plan.credentials += [f"{ppk.FOLDER}/{name}.conf" for name in ppk.due(paths, keys)]
     after = _next_record(declared, record, plan)
     return Result(plan, _states(declared, charon.ike_sas()), _text(paths), after.text())
 
@@ -80,17 +84,21 @@ def reconcile(
     charon: Daemon,
     declared: Sequence[Declared],
     paths: Paths,
+    keys: Mapping[str, str],
     *,
     wait_seconds: float,
     load_credentials: Callable[[], None],
 ) -> Result:
     """Make charon hold exactly ``declared``, and wait up to ``wait_seconds`` for what it starts.
 
+    ``keys`` are the preshared keys that it names, in hexadecimal digits: loaded before anything
+    names them, and removed when nothing that is held does.
     Raises ``Refusal`` PAR-0701 for an empty declaration, PAR-0702 when charon refuses to load
     (everything is as before then), PAR-0703 when it refuses the credentials.
     """
     if not declared:
         raise Refusal("PAR-0701", where=str(paths.file))
+    ppk.deliver(paths, keys)
     record, plan = survey(charon, declared, paths)
     before = _text(paths)
     if not plan.changes:

@@ -19,7 +19,7 @@ from typing import Any, TypedDict
 from paranal.agreement.connections import Connection
 from paranal.tunnels.charon import Start
 
-CREDENTIAL_FOLDERS = ("x509", "x509ca", "x509crl")
+CREDENTIAL_FOLDERS = ("x509", "x509ca", "x509crl", "ppk")
 """Below ``/etc/swanctl``. The private key is not read: a new key always has a new leaf."""
 
 HEADER = """\
@@ -149,7 +149,7 @@ def observed(entry: Mapping[str, Any]) -> str:
 
 
 def credentials(paths: Paths) -> dict[str, str]:
-    """Return the digest (SHA-256, hex) of every certificate and CRL, by path below swanctl."""
+    """Return the digest (SHA-256, hex) of every credential but the key, by path below swanctl."""
     return {
         f"{folder}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
         for folder in CREDENTIAL_FOLDERS

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from paranal.agreement.connections import Connection
+from paranal.tunnels import ppk
 from paranal.tunnels.charon import INSTALLED, ChildSa, IkeSa, Start
 from paranal.tunnels.plan import replaces, stem
 from paranal.tunnels.record import Paths, Record
@@ -28,6 +29,7 @@ class Daemon(Protocol):
     def ike_sas(self) -> list[IkeSa]: ...  # noqa: D102
     def load(self, message: Mapping[str, Any]) -> None: ...  # noqa: D102
     def unload(self, name: str) -> None: ...  # noqa: D102
+    def forget_ppk(self, name: str) -> None: ...  # noqa: D102
     def start(self, name: str, child: str | None = None) -> None: ...  # noqa: D102
     def end_ike(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
     def end_child(self, unique_id: str, seconds: int = 5) -> None: ...  # noqa: D102
@@ -36,7 +38,10 @@ class Daemon(Protocol):
 
 
 def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
-    """Retire every superseded generation whose heir is up; return the names that went."""
+    """Retire every superseded generation whose heir is up; return the names that went.
+
+    The preshared keys that nothing names any more go with them.
+    """
     sas, gone = charon.ike_sas(), []
     current = [held["connection"] for held in record.held.values()]
     heirs = [c for c in current if c["name"] not in record.superseded]
@@ -52,7 +57,11 @@ def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
             if stem(sa.name) == heir["stem"] and sa.name != heir["name"]:
                 charon.end_ike(sa.unique_id)
                 gone.append(sa.name)
-    if gone:
+    over = ppk.retire(paths, [held["connection"] for held in record.held.values()])
+    for name in over:
+        charon.forget_ppk(name)
+        record.credentials.pop(f"{ppk.FOLDER}/{name}.conf", None)
+    if gone or over:
         record.save(paths)
     return sorted(set(gone))
 

@@ -129,6 +129,18 @@ def test_shipped_agreements_are_sound(name: str) -> None:
             id="services-differ",
         ),
         pytest.param(
+            replaced("crypto_profile: classic", "crypto_profile: ppk"),
+            "PAR-0130",
+            None,
+            id="key-without-generation",
+        ),
+        pytest.param(
+            replaced("crypto_profile: classic", "crypto_profile: hybrid\n    ppk: {generation: 1}"),
+            "PAR-0131",
+            None,
+            id="generation-without-key",
+        ),
+        pytest.param(
             replaced("wan_address: 203.0.113.34", "wan_address: 203.0.113.334"),
             "PAR-0108",
             "203.0.113.334",

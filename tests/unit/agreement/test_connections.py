@@ -112,7 +112,7 @@ def test_extended_sequence_numbers_only_where_both_planes_have_them(
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_each_profile_offers_one_proposal_with_an_exchange_of_its_own(profile: str) -> None:
     changed = view("pe")
-    changed["peers"][1]["pair"]["crypto_profile"] = profile
+    changed["peers"][1]["pair"] |= {"crypto_profile": profile, "ppk": "co-pe-g2"}
     config = connections(changed, ANCHORS)[1]["config"]
     child = config["children"]["strategic"]["esp_proposals"]
     for proposals in (config["proposals"], child):
@@ -122,6 +122,17 @@ def test_each_profile_offers_one_proposal_with_an_exchange_of_its_own(profile: s
         assert not re.search(r"sha1|md5|3des|none|default|aes128|modp", only)
         assert ("ke1_mlkem1024" in only) is (profile == "hybrid")
     assert (config.get("ppk_required") == "yes") is (profile == "ppk")
+    assert config.get("ppk_id") == ("co-pe-g2" if profile == "ppk" else None)
+
+
+@pytest.mark.req("B4")
+def test_a_new_key_is_a_new_generation_of_its_connection_alone() -> None:
+    names = []
+    for generation in (1, 2):
+        changed = view("pe")
+        changed["peers"][1]["pair"] |= {"crypto_profile": "ppk", "ppk": f"co-pe-g{generation}"}
+        names.append([one["name"] for one in connections(changed, ANCHORS)])
+    assert [one == other for one, other in zip(*names, strict=True)] == [True, False, True]
 
 
 def test_the_name_changes_with_the_content_and_only_with_it() -> None:

@@ -44,7 +44,7 @@ def with_profile(profile: str) -> Agreement:
     agreement = document("all-live")
     changed = copy.deepcopy(agreement.document)
     for pair in changed["pairs"]:
-        pair["crypto_profile"] = profile
+        pair |= {"crypto_profile": profile, "ppk": {"generation": 2}}
     return replace(agreement, document=changed)
 
 
@@ -120,8 +120,8 @@ def test_a_word_without_a_number_is_never_left_out() -> None:
 
 def test_a_preshared_key_is_named_and_never_shown() -> None:
     found = made(with_profile("ppk"))
-    assert found["ike"]["ppk_id"] == "co-pe.ppk"
-    assert "PPK co-pe.ppk" in page(found, "es")
+    assert found["ike"]["ppk_id"] == "co-pe-g2"
+    assert "PPK co-pe-g2" in page(found, "es")
     assert "PPK no" in page(made(), "es")
 
 

@@ -41,17 +41,17 @@ def probe(declared: list[dict[str, Any]], *, clean: bool = True) -> dict[str, An
 
 
 def test_a_proved_node_is_not_asked_again(declared: list[dict[str, Any]]) -> None:
-    assert holds(probe(declared), declared)
+    assert holds(probe(declared), declared, {})
 
 
 def test_a_node_that_is_not_proved_is_asked(declared: list[dict[str, Any]]) -> None:
     fewer, spoken = probe(declared[1:]), copy.deepcopy(declared)
     spoken[0]["text"] += "# a new number\n"
-    assert not holds(fewer, declared)
-    assert not holds(probe(declared), spoken)
-    assert not holds(probe(declared, clean=False), declared)
-    assert not holds({}, declared)
-    assert not holds({"tunnels": {"absent": "paranal.deb is not installed yet"}}, declared)
+    assert not holds(fewer, declared, {})
+    assert not holds(probe(declared), spoken, {})
+    assert not holds(probe(declared, clean=False), declared, {})
+    assert not holds({}, declared, {})
+    assert not holds({"tunnels": {"absent": "paranal.deb is not installed yet"}}, declared, {})
 
 
 def test_a_node_without_charon_would_get_everything(declared: list[dict[str, Any]]) -> None:
@@ -125,7 +125,7 @@ def test_a_probe_that_breaks_still_says_which_data_planes_there_are(
     found = probe_tunnels(Node(tmp_path))
     assert found["planes"] == ["userspace"]
     assert "no attribute 'Session'" in found["absent"]
-    assert not holds({"tunnels": found}, [])
+    assert not holds({"tunnels": found}, [], {})
 
 
 def test_the_modules_refusals_are_in_the_catalogue() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,8 +38,16 @@ def test_a_role_outside_the_frame_says_which_it_is() -> None:
 # --- ipsec --------------------------------------------------------------------------------------
 
 
+def _ppk(name: str, profile: str) -> str | None:
+    return f"{name}-g2" if profile == "ppk" else None
+
+
 def ipsec(
-    *profiles: str, charon: str = "6.0.2-1", missing: tuple[str, ...] = (), **probe: object
+    *profiles: str,
+    charon: str = "6.0.2-1",
+    missing: tuple[str, ...] = (),
+    keys: str = "/none",
+    **probe: object,
 ) -> list[str]:
     found: dict[str, Any] = {
         "packages": {"charon-systemd": charon} if charon else {},
@@ -47,10 +56,10 @@ def ipsec(
     }
     names = ["cl-pe", "co-pe", "mx-pe"]
     pairs = [
-        {"pair": {"name": name, "crypto_profile": profile}}
+        {"pair": {"name": name, "crypto_profile": profile, "ppk": _ppk(name, profile)}}
         for name, profile in zip(names, profiles, strict=False)
     ]
-    return ipsec_problems(found, {"member": MEMBER, "peers": pairs}, missing)
+    return ipsec_problems(found, {"member": MEMBER, "peers": pairs}, missing, keys)
 
 
 def test_a_node_that_can_carry_its_tunnels_has_no_problem() -> None:
@@ -72,10 +81,14 @@ def test_missing_packages_are_named() -> None:
     assert said.count("charon-systemd, strongswan-swanctl") == 2
 
 
-def test_a_key_that_nobody_delivers_is_refused_and_its_pairs_are_named() -> None:
-    (said,) = ipsec("ppk", "classic", "ppk")
+def test_a_key_that_this_country_does_not_hold_is_refused_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "cl-pe-g1.vault").touch()
+    (said,) = ipsec("ppk", "classic", "ppk", keys=str(tmp_path))
     assert codes([said]) == ["PAR-0717"]
-    assert said.count("cl-pe, mx-pe") == 2
+    assert said.count("cl-pe-g2, mx-pe-g2") == 2
+    for name in ("cl-pe-g2", "mx-pe-g2"):
+        (tmp_path / f"{name}.vault").touch()
+    assert ipsec("ppk", "classic", "ppk", keys=str(tmp_path)) == []
 
 
 @pytest.mark.parametrize(

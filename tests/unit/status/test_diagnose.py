@@ -283,6 +283,7 @@ BEYOND = {
     Ike.THEIRS_INVALID: ("PAR-0618", Side.THEIRS),
     Ike.SELECTORS: ("PAR-0620", Side.PAIR),
     Ike.THEY_CLOSED: ("PAR-0626", Side.THEIRS),
+    Ike.KEY_DIFFERS: ("PAR-0722", Side.PAIR),
     None: ("PAR-0621", Side.UNKNOWN),
 }
 

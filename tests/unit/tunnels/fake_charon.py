@@ -53,6 +53,9 @@ class FakeCharon:
         if self.starts[name]:
             self.bring_up(name, *children)
 
+    def forget_ppk(self, name: str) -> None:
+        self.calls.append(f"forget {name}")
+
     def unload(self, name: str) -> None:
         self.calls.append(f"unload {name}")
         before = [sa for sa in self.sas if sa.name == name]

@@ -74,7 +74,7 @@ def declare(view: dict[str, Any]) -> list[Declared]:
 
 def apply(charon: FakeCharon, declared: list[Declared], paths: Paths) -> Result:
     charon.calls.clear()
-    return reconcile(charon, declared, paths, wait_seconds=12, load_credentials=lambda: None)
+    return reconcile(charon, declared, paths, {}, wait_seconds=12, load_credentials=lambda: None)
 
 
 def actions(result: Result) -> dict[str, str]:
@@ -124,7 +124,7 @@ def test_the_second_run_does_nothing(charon: FakeCharon, paths: Paths) -> None:
 
 def test_check_mode_says_the_same_and_does_nothing(charon: FakeCharon, paths: Paths) -> None:
     declared = declare(view("co"))
-    planned = preview(charon, declared, paths)
+    planned = preview(charon, declared, paths, {})
     assert charon.calls == []
     assert not paths.file.exists()
     done = apply(charon, declared, paths)
@@ -423,7 +423,7 @@ def test_refused_credentials_change_nothing(charon: FakeCharon, paths: Paths) ->
 
     charon.start_at = 0  # it started before the files were written
     with pytest.raises(Refusal, match="PAR-0703"):
-        reconcile(charon, declare(view("co")), paths, wait_seconds=0, load_credentials=refuse)
+        reconcile(charon, declare(view("co")), paths, {}, wait_seconds=0, load_credentials=refuse)
     assert charon.loaded == {}
     assert not paths.file.exists()
 
@@ -453,9 +453,9 @@ def test_a_swanctl_that_cannot_read_credentials_is_a_reason(
 def test_an_empty_declaration_is_refused(charon: FakeCharon, paths: Paths) -> None:
     apply(charon, declare(view("co")), paths)
     loaded = dict(charon.loaded)
-    for attempt in (preview, lambda *args: apply(*args)):
+    for attempt in (preview, lambda *args: apply(*args[:3])):
         with pytest.raises(Refusal, match="PAR-0701"):
-            attempt(charon, [], paths)
+            attempt(charon, [], paths, {})
     assert charon.loaded == loaded
 
 
