@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from paranal.lab import faults, people
+from paranal.lab import faults, packets, people
 from paranal.lab.faults import LEAST_MTU
 from paranal.lab.lab import Lab
 from paranal.lab.relay import Impairment
@@ -106,5 +106,6 @@ def test_over_a_path_of_1280_tunnels_come_up_and_answers_of_any_size_pass(
         note("longer ones of ours lost", before)
         # The control: a longer packet on the same path, which no firewall saw, is lost.
         co, pe = (views[code]["member"]["wan_address"] for code in ("co", "pe"))
-        on_node(nodes["co"], "plant", link="wan", source=co, target=pe, port=9, octets=1400)
+        longer = packets.udp(co, pe, (9, 9), bytes(1400))
+        on_node(nodes["co"], "plant", link="wan", packet=longer.hex())
         assert faults.present(lab)["caught"][lost] == before + 1

@@ -19,6 +19,7 @@ import paramiko
 from testinfra.backend.paramiko import ParamikoBackend
 from testinfra.host import Host
 
+from paranal.lab import packets
 from paranal.lab.capture import ANNOUNCED, words
 from paranal.lab.installer import ACCOUNT
 from paranal.lab.lab import Lab
@@ -278,7 +279,8 @@ class Capture:
         port = 40000 + len(self._planted)
         mark = f"{source}.{port} > {target}.9:"
         self.expect(mark)
-        in_part(self._lab, WAN, "plant", link=link, source=source, target=target, port=port)
+        packet = packets.udp(source, target, (port, 9), b"planted")
+        in_part(self._lab, WAN, "plant", link=link, packet=packet.hex())
         return eventually(lambda: any(mark in line for line in self.seen), READY_SECONDS)
 
     def close(self) -> None:
@@ -306,8 +308,8 @@ def capture(lab: Lab, expression: str) -> Iterator[Capture]:
 
 
 _ESP = {
-    "esp": re.compile(r"IP ([\d.]+) > ([\d.]+): ESP\(spi=0x([0-9a-f]{8}),"),
-    "udp": re.compile(r"IP (\S+)\.4500 > (\S+)\.4500: UDP-encap: ESP\(spi=0x([0-9a-f]{8}),"),
+    "esp": re.compile(r"IP6? ([\da-f.:]+) > ([\da-f.:]+): ESP\(spi=0x([0-9a-f]{8}),"),
+    "udp": re.compile(r"IP6? (\S+)\.4500 > (\S+)\.4500: UDP-encap: ESP\(spi=0x([0-9a-f]{8}),"),
 }
 ESP_FILTER = "esp or udp port 4500"
 

@@ -9,6 +9,7 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
+from paranal.agreement.address import endpoint
 from paranal.lab import installer
 from paranal.lab.lab import Lab
 from tests.mesh.support import eventually, ssh
@@ -68,22 +69,25 @@ def test_exactly_the_declared_sockets_listen(node: Host, view: dict[str, Any]) -
     declared = {
         *(("tcp", f"{every}:22") for every in EVERY_ADDRESS),
         *(("udp", f"{every}:{port}") for every in EVERY_ADDRESS for port in (500, 4500)),
-        ("tcp", f"{own['addresses']['national']}:7440"),
+        ("tcp", endpoint(own["addresses"]["national"], 7440)),
     }
     if answers:
         port = view["services"]["person"]["port"]
-        declared.add(("tcp", f"{own['addresses']['operational']}:{port}"))
+        declared.add(("tcp", endpoint(own["addresses"]["operational"], port)))
     assert heard == declared
 
 
 @pytest.mark.req("D3")
 def test_the_kernel_takes_no_strange_route_and_forwards_nothing(node: Host) -> None:
     assert node.sysctl("net.ipv4.ip_forward") == 0
+    assert node.sysctl("net.ipv6.conf.all.forwarding") == 0
     for scope in ("all", "default", "wan", "inner", "mgmt"):
         prefix = f"net.ipv4.conf.{scope}"
         assert node.sysctl(f"{prefix}.rp_filter") == 1
         for key in ("accept_redirects", "send_redirects", "accept_source_route"):
             assert node.sysctl(f"{prefix}.{key}") == 0, (scope, key)
+        for key in ("accept_ra", "accept_redirects", "accept_source_route"):
+            assert node.sysctl(f"net.ipv6.conf.{scope}.{key}") == 0, (scope, key)
 
 
 @pytest.mark.req("D5")

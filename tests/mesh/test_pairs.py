@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from paranal.agreement.address import host_prefix
 from paranal.agreement.crypto import PROFILES
 from tests.mesh.conftest import MEMBERS
 from tests.mesh.support import Views, child_suites, ike_suite, on_node, sas_with
@@ -69,7 +70,7 @@ def test_the_two_ends_mirror_each_other(nodes: dict[str, Host], views: Views, pa
         assert (child["spi-in"], child["spi-out"]) == (far["spi-out"], far["spi-in"])
         assert (child["local-ts"], child["remote-ts"]) == (far["remote-ts"], far["local-ts"])
         addresses = [views[code]["member"]["addresses"][name] for code in pair.split("-")]
-        assert [child["local-ts"], child["remote-ts"]] == [[f"{a}/32"] for a in addresses]
+        assert [child["local-ts"], child["remote-ts"]] == [[host_prefix(a)] for a in addresses]
 
 
 @pytest.mark.req("R6", "R12")

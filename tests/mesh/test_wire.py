@@ -72,7 +72,8 @@ def _up(node: Host) -> bool:
 def test_with_the_tunnel_down_a_query_is_unavailable_at_once_and_nothing_leaves_in_clear(
     lab: Lab, agreement: Agreement, watch: Capture
 ) -> None:
-    with capture(lab, "tcp or net 10.0.0.0/8") as seen:
+    inner = (f"net {member['inner_prefix']}" for member in agreement.members.values())
+    with capture(lab, " or ".join(("tcp", *inner))) as seen:
         answer = ask_from_border(lab, "pe", ["co", "mx"], people.DEMO_WANTED_MRZ)
         lines: dict[str, Any] = answer["answers"]
         assert {line["answer"] for line in lines.values()} == {"UNAVAILABLE"}

@@ -25,15 +25,24 @@ RELAY_FOLDER = "/run/paranal-relay"
 
 _IDLE = ("sleep", "infinity")
 _NO_RIGHTS = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only")
-# `--network none` switches IPv6 off, which management needs. Mode 1: no address but ours.
-_IPV6_ON = tuple(
-    f"--sysctl=net.ipv6.conf.{scope}.{key}"
-    for scope in ("all", "default")
-    for key in ("disable_ipv6=0", "addr_gen_mode=1")
-)
-# What passes the relay comes back from another interface than its source's.
+
+
+def _ipv6(setting: str) -> tuple[str, ...]:
+    # `--network none` switches IPv6 off, which management needs, and an agreement may.
+    return tuple(
+        f"--sysctl=net.ipv6.conf.{scope}.{each}"
+        for scope in ("all", "default")
+        for each in ("disable_ipv6=0", setting)
+    )
+
+
+# Mode 1: no address but ours.
+_HOST = _ipv6("addr_gen_mode=1")
+# A router asks for its neighbours from a link-local address, which it has at once. What passes the
+# relay comes back from another interface than its source's.
 _ROUTER = (
-    "--sysctl=net.ipv4.ip_forward=1",
+    *_ipv6("accept_dad=0"),
+    *("--sysctl=net.ipv4.ip_forward=1", "--sysctl=net.ipv6.conf.all.forwarding=1"),
     *(f"--sysctl=net.ipv4.conf.{scope}.rp_filter=0" for scope in ("all", "default")),
 )
 
@@ -52,7 +61,7 @@ class Maker:
 
         A node is stopped, killed and started again without losing its links.
         """
-        own = _ROUTER if part == names.WAN else _IPV6_ON
+        own = _ROUTER if part == names.WAN else _HOST
         # The address of its own name that the installer writes into /etc/hosts.
         name = (f"--hostname={part}", f"--add-host={part}:127.0.1.1")
         where = ("--network=none", *name, *own)
@@ -61,7 +70,7 @@ class Maker:
     def border(self, member: str) -> list[str]:
         """Words for a border post, which has one link to its gateway."""
         part = names.border(member)
-        return self.bare(part, "border", "--network=none", f"--hostname={part}")
+        return self.bare(part, "border", "--network=none", f"--hostname={part}", *_HOST)
 
     def bare(self, part: str, kind: str, *options: str) -> list[str]:
         """Words for the distribution without services."""

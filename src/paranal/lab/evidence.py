@@ -21,9 +21,14 @@ NODE_COMMANDS = {
     "nft": ("nft", "list", "ruleset"),
     "addresses": ("ip", "address"),
     "routes": ("ip", "route", "show", "table", "all"),
+    "routes6": ("ip", "-6", "route", "show", "table", "all"),
 }
 """What is asked of each node: file's suffix -> command. None of it prints a secret."""
-WAN_COMMANDS = {"addresses": ("ip", "address"), "rules": ("ip", "rule")}
+WAN_COMMANDS = {
+    "addresses": ("ip", "address"),
+    "rules": ("ip", "rule"),
+    "rules6": ("ip", "-6", "rule"),
+}
 
 
 def collect(lab: Lab, folder: Path) -> list[Path]:

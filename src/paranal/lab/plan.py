@@ -1,27 +1,32 @@
 """Which links, addresses and routes a lab has, as plain data: no effect happens here.
 
-Every address but the lab's own derives from the agreement: a member's WAN link is the /28 around
-its ``wan_address`` with the first host as the provider's router, its inner network the /24 around
-its ``national`` address, with the border post at ``.10`` (design.md, Lab). A member behind a 1:1
-translation has a ``wan_local_address`` beside it, and its link is the /28 around that one.
+Every address but the lab's own derives from the agreement: a member's WAN link is the /28 (IPv6:
+/64) around its ``wan_address`` with the first host as the provider's router, its inner network the
+/24 (IPv6: /64) around its ``national`` address, with the border post at the tenth (design.md, Lab).
+A member behind a 1:1 translation has a ``wan_local_address`` beside it, and its link is the /28
+around that one.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, ip_interface
 from typing import Any
 
 from paranal.lab import names
 
 HOST = "host"
 """The machine's own network namespace, as the part of a management link's near end."""
-WAN_PREFIX = 28
-INNER_PREFIX = 24
+WAN_PREFIX = {4: 28, 6: 64}
+INNER_PREFIX = {4: 24, 6: 64}
 TRANSLATED = IPv4Network("192.0.2.0/24")
-"""Where the gateways behind a 1:1 translation are (RFC 5737), a /28 each."""
+"""Where the gateways behind a 1:1 translation are (RFC 5737), a /28 each; IPv6 has none."""
+ROUTER_HOST_NUMBER = 1
 POST_HOST_NUMBER = 10
+
+Interface = IPv4Interface | IPv6Interface
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def wiring(lab: str, members: Mapping[str, Mapping[str, Any]]) -> Plan:
     routes: dict[str, str] = {}
     for code, member in sorted(members.items()):
         links += _links(lab, code, member)
-        routes[code] = str(_first_host(_wan(member)).ip)
+        routes[code] = str(_host(_wan(member), ROUTER_HOST_NUMBER).ip)
         routes[names.border(code)] = str(_gateway(member).ip)
     return Plan(tuple(links), routes, tuple(_translations(members)))
 
@@ -95,7 +100,7 @@ def placed(
 
 def local_addresses(members: Iterable[str]) -> dict[str, str]:
     """Return the address behind the translation of each member that is to have one."""
-    links = TRANSLATED.subnets(new_prefix=WAN_PREFIX)
+    links = TRANSLATED.subnets(new_prefix=WAN_PREFIX[4])
     return {code: str(link[2]) for code, link in zip(sorted(members), links, strict=False)}
 
 
@@ -123,8 +128,11 @@ def translation_rules(translations: Sequence[Translation]) -> str:
 
 
 def telephone_code(member: Mapping[str, Any]) -> str:
-    """Return the second octet of the inner prefix, the country's telephone code in the lab."""
-    return str(member["inner_prefix"]).split(".")[1]
+    """Return the inner prefix's second part, the country's telephone code in the lab.
+
+    An octet of ``10.51.0.0/16``, a group of ``3fff:51::/48``.
+    """
+    return re.split(r"[.:]", str(member["inner_prefix"]))[1]
 
 
 def management_address(member: Mapping[str, Any]) -> str:
@@ -134,9 +142,9 @@ def management_address(member: Mapping[str, Any]) -> str:
 
 def _links(lab: str, code: str, member: Mapping[str, Any]) -> Iterable[Link]:
     gateway = _gateway(member)
-    post = IPv4Interface((int(gateway.network.network_address) + POST_HOST_NUMBER, INNER_PREFIX))
+    post = _host(gateway, POST_HOST_NUMBER)
     yield Link(
-        End(names.WAN, names.wan_link(code), str(_first_host(_wan(member)))),
+        End(names.WAN, names.wan_link(code), str(_host(_wan(member), ROUTER_HOST_NUMBER))),
         End(code, "wan", str(_wan(member))),
     )
     yield Link(
@@ -155,14 +163,19 @@ def _translations(members: Mapping[str, Mapping[str, Any]]) -> Iterable[Translat
             yield Translation(code, names.wan_link(code), member["wan_address"], local)
 
 
-def _wan(member: Mapping[str, Any]) -> IPv4Interface:
-    own = member.get("wan_local_address", member["wan_address"])
-    return IPv4Interface(f"{own}/{WAN_PREFIX}")
+def _wan(member: Mapping[str, Any]) -> Interface:
+    return _interface(member.get("wan_local_address", member["wan_address"]), WAN_PREFIX)
 
 
-def _gateway(member: Mapping[str, Any]) -> IPv4Interface:
-    return IPv4Interface(f"{member['addresses']['national']}/{INNER_PREFIX}")
+def _gateway(member: Mapping[str, Any]) -> Interface:
+    return _interface(member["addresses"]["national"], INNER_PREFIX)
 
 
-def _first_host(interface: IPv4Interface) -> IPv4Interface:
-    return IPv4Interface((int(interface.network.network_address) + 1, interface.network.prefixlen))
+def _interface(address: str, lengths: Mapping[int, int]) -> Interface:
+    return ip_interface(f"{address}/{lengths[ip_interface(address).version]}")
+
+
+def _host(beside: Interface, number: int) -> Interface:
+    """Return the host of that number in the network of ``beside``."""
+    network = beside.network
+    return ip_interface(f"{network[number]}/{network.prefixlen}")

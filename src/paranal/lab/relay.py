@@ -28,6 +28,7 @@ from pathlib import Path
 DEVICE = "relay"
 TABLE = "51"
 PRIORITY = 200
+FAMILIES = ("-4", "-6")
 LINK_PREFIX = "w-"
 SOCKET_NAME = "relay.sock"
 SETTINGS_NAME = "relay.json"
@@ -74,6 +75,11 @@ def schedule(
     return [leaves] * copies, due
 
 
+def addresses(packet: bytes) -> bytes:
+    """Return source and destination address of an IPv4 or IPv6 packet: its direction."""
+    return packet[8:40] if packet[0] >> 4 == 6 else packet[12:20]
+
+
 def read_settings(text: str) -> Impairment:
     """Return the impairment that a JSON object names.
 
@@ -108,12 +114,13 @@ class Relay:
         """Put the line in the path, or take the relay out of it when nothing is to be impaired."""
         self.line = line
         wanted = set() if line.clear else _links()
-        rules = json.loads(_ip("-json", "rule", "show"))
-        present = {rule["iif"] for rule in rules if rule["priority"] == PRIORITY}
-        for link in sorted(wanted - present):
-            _ip("rule", "add", "priority", str(PRIORITY), "iif", link, "lookup", TABLE)
-        for link in sorted(present - wanted):
-            _ip("rule", "del", "priority", str(PRIORITY), "iif", link, "lookup", TABLE)
+        for family in FAMILIES:
+            rules = json.loads(_ip(family, "-json", "rule", "show"))
+            present = {rule["iif"] for rule in rules if rule["priority"] == PRIORITY}
+            for verb, links in (("add", wanted - present), ("del", present - wanted)):
+                for link in sorted(links):
+                    rule = ("priority", str(PRIORITY), "iif", link, "lookup", TABLE)
+                    _ip(family, "rule", verb, *rule)
         settings = self.folder / SETTINGS_NAME
         settings.with_suffix(".new").write_text(json.dumps(asdict(line)), encoding="utf-8")
         settings.with_suffix(".new").replace(settings)
@@ -127,7 +134,7 @@ class Relay:
             except BlockingIOError:
                 return
             self.counters["received"] += 1
-            direction = packet[12:20]  # source and destination address of the IPv4 header
+            direction = addresses(packet)
             times, turn = schedule(now, self._previous.get(direction, 0.0), self.line, self._chance)
             self._previous[direction] = turn
             self.counters["lost"] += not times
@@ -189,9 +196,11 @@ def _open_tun() -> int:
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), _IFF_TUN | _IFF_NO_PI))
     _ip("link", "set", DEVICE, "mtu", str(MTU), "txqueuelen", "4096", "up")
-    _ip("route", "replace", "default", "dev", DEVICE, "table", TABLE)
-    # Without the relay an impaired line is a dead line, never silently a perfect one.
-    _ip("route", "replace", "unreachable", "default", "metric", "4096", "table", TABLE)
+    for family in FAMILIES:
+        _ip(family, "route", "replace", "default", "dev", DEVICE, "table", TABLE)
+        # Without the relay an impaired line is a dead line, never silently a perfect one.
+        dead = ("unreachable", "default", "metric", "4096", "table", TABLE)
+        _ip(family, "route", "replace", *dead)
     return tun
 
 

@@ -8,6 +8,7 @@ imported where it is used: it takes a third of a second, which most of the lab's
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_interface
@@ -54,7 +55,7 @@ def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> 
                 elif end.part == part:
                     _configure(route, end.interface, end.address)
             if part in plan.routes and part not in machines:
-                route.route("add", dst="0.0.0.0/0", gateway=plan.routes[part])
+                _route_by(route, plan.routes[part])
             for each in plan.translations if part == WAN else ():
                 index = route.link_lookup(ifname=each.link)[0]
                 route.route("add", dst=f"{each.public}/32", gateway=each.local, oif=index)
@@ -105,6 +106,11 @@ def _plug(route: Any, interface: str) -> None:  # noqa: ANN401 - pyroute2 is unt
     for port in ports:
         route.link("set", index=port, master=joined, state="up")
     route.link("set", index=joined, state="up")
+
+
+def _route_by(route: Any, gateway: str) -> None:  # noqa: ANN401 - pyroute2 is untyped
+    family = socket.AF_INET6 if ip_interface(gateway).version == 6 else socket.AF_INET
+    route.route("add", family=family, dst="default", gateway=gateway)
 
 
 def _placed(part: str, pids: Mapping[str, int]) -> dict[str, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
+from paranal.agreement.address import endpoint
 from paranal.status.facts import (
     Certificate,
     Charon,
@@ -216,7 +217,7 @@ def services(facts: Facts, direction: Direction) -> Iterator[Reason]:
         yield Reason("PAR-0625", Side.OURS, {"unit": units[direction.way]})
     address = facts.view["member"]["addresses"][direction.channel]
     if direction.way == "answers" and (address, direction.port) not in facts.services.listening:
-        yield Reason("PAR-0612", Side.OURS, {"address": address, "port": direction.port})
+        yield Reason("PAR-0612", Side.OURS, {"place": endpoint(address, direction.port)})
 
 
 def tunnel(facts: Facts, direction: Direction) -> Iterator[Reason]:

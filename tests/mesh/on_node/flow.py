@@ -18,7 +18,8 @@ TRIP = b"x" * 32
 
 def serve(place: tuple[str, int]) -> None:
     """Answer every flow with what it sent."""
-    with socket.create_server(place, reuse_port=True) as listener:
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    with socket.create_server(place, family=family, reuse_port=True) as listener:
         while True:
             line, _ = listener.accept()
             threading.Thread(target=echo, args=(line,), daemon=True).start()

@@ -12,6 +12,7 @@ from paranal.lab import plan
 from paranal.lab.home import ROOT
 
 MEMBERS = load(ROOT / "agreement" / "pacific-alliance.yml").members
+IPV6 = load(ROOT / "agreement" / "ipv6.yml").members
 
 
 @pytest.fixture
@@ -38,6 +39,31 @@ def test_the_provider_routes_and_the_post_sits_behind_its_gateway(four: plan.Pla
     assert four.routes["pe"] == "203.0.113.33"
     assert four.routes["pe-border"] == "10.51.0.1"
     assert plan.HOST not in four.routes
+
+
+@pytest.mark.req("R6")
+def test_the_addresses_say_how_wide_their_links_are() -> None:
+    six = plan.wiring("t-unit", IPV6)
+    assert _ends(six, "pe") == {
+        "wan": "2001:db8:51::2/64",
+        "inner": "3fff:51::1/64",
+        "mgmt": "fe80::51/64",
+    }
+    assert _ends(six, "wan")["w-pe"] == "2001:db8:51::1/64"
+    assert _ends(six, "pe-border") == {"inner": "3fff:51::a/64"}
+    assert six.routes["pe"] == "2001:db8:51::1"
+    assert six.routes["pe-border"] == "3fff:51::1"
+
+
+def test_one_family_outside_and_another_inside_share_the_links() -> None:
+    mixed = {code: {**IPV6[code], "wan_address": MEMBERS[code]["wan_address"]} for code in IPV6}
+    wired = plan.wiring("t-unit", mixed)
+    assert _ends(wired, "pe") == {
+        "wan": "203.0.113.34/28",
+        "inner": "3fff:51::1/64",
+        "mgmt": "fe80::51/64",
+    }
+    assert (wired.routes["pe"], wired.routes["pe-border"]) == ("203.0.113.33", "3fff:51::1")
 
 
 def test_every_interface_fits_the_kernel_and_stands_once_per_part(four: plan.Plan) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from random import Random
 
 import pytest
 
-from paranal.lab.relay import HOLD_BACK_SECONDS, Impairment, read_settings, schedule
+from paranal.lab.relay import HOLD_BACK_SECONDS, Impairment, addresses, read_settings, schedule
 
 PERFECT = Impairment()
 CHANCE = Random(1)  # noqa: S311 - a repeatable line, not a secret
@@ -71,6 +72,17 @@ def test_duplicate_delivers_twice() -> None:
     counts = [len(times) for times in _many(Impairment(duplicate=0.25))]
     assert set(counts) == {1, 2}
     assert counts.count(2) / 4000 == pytest.approx(0.25, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "source", "target"),
+    [(0x45, 11, "203.0.113.34", "198.51.100.18"), (0x60, 7, "2001:db8:51::2", "2001:db8:56::2")],
+)
+def test_a_direction_is_both_addresses_of_either_family(
+    first: int, before: int, source: str, target: str
+) -> None:
+    both = ip_address(source).packed + ip_address(target).packed
+    assert addresses(bytes([first]) + bytes(before) + both + b"payload") == both
 
 
 def test_settings_are_read() -> None:
