@@ -228,6 +228,8 @@ def test_a_charon_that_was_killed_leaves_no_sa_behind(nodes: dict[str, Host]) ->
     pe.check_output("systemctl kill --signal=KILL strongswan.service")
 
     def whole() -> bool:
+        if pe.run("swanctl --stats").rc:  # not back yet
+            return False
         pairs = (spis(pe, "co"), spis(pe, "mx"), spis(co, "pe"))
         held = set(states(pe))
         return all(len(pair) == 2 for pair in pairs) and not held & before and len(held) == 8
