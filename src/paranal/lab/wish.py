@@ -65,9 +65,14 @@ def read_wish(lab: Lab, wish: Wish) -> tuple[Agreement, list[str]]:
 
 def with_profile(agreement: Agreement, profile: str) -> Agreement:
     """Return the agreement with one crypto profile for every pair."""
-    own = {"crypto_profile": profile, **({"ppk": {"generation": 1}} if profile == "ppk" else {})}
+
+    def own() -> dict[str, Any]:
+        # Each pair's is its own: what two of them shared would be written as an alias of YAML.
+        key = {"ppk": {"generation": 1}} if profile == "ppk" else {}
+        return {"crypto_profile": profile, **key}
+
     declared = agreement.document["pairs"]
-    pairs = [{key: pair[key] for key in pair if key != "ppk"} | own for pair in declared]
+    pairs = [{key: pair[key] for key in pair if key != "ppk"} | own() for pair in declared]
     return replace(agreement, document={**agreement.document, "pairs": pairs})
 
 

@@ -9,8 +9,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
+from paranal.agreement import load
 from paranal.lab import cli, installer, preflight, report
 from paranal.lab.capture import words
 from paranal.lab.home import ROOT
@@ -134,6 +136,16 @@ def test_a_crypto_profile_is_every_pair_s_of_the_lab_s_own_agreement() -> None:
     assert {pair["crypto_profile"] for pair in agreement.document["pairs"]} == {"hybrid"}
     source, _ = read_wish(Lab("t-wish"), Wish(agreement="all-live"))
     assert {pair["crypto_profile"] for pair in source.document["pairs"]} == {"classic"}
+
+
+@pytest.mark.parametrize("profile", ["classic", "ppk", "hybrid"])
+def test_a_lab_s_own_agreement_is_written_as_the_format_takes_it(
+    tmp_path: Path, profile: str
+) -> None:
+    made, _ = read_wish(Lab("t-wish"), Wish(agreement="all-live", crypto_profile=profile))
+    file = tmp_path / "agreement.yml"
+    file.write_text(yaml.safe_dump(made.document, allow_unicode=True), encoding="utf-8")
+    assert load(file).document == made.document
 
 
 def test_every_lack_of_the_machine_is_one_refusal(
