@@ -109,7 +109,14 @@ def carries(lab: Lab, pair: Pair) -> dict[str, Figure]:
     }
 
 
-def measured(lab: Lab, pair: Pair, addresses: Sequence[str], port: int) -> dict[str, float]:
+def measured(
+    lab: Lab,
+    pair: Pair,
+    addresses: Sequence[str],
+    port: int,
+    trips: int = TRIPS,
+    seconds: float = PUMP_SECONDS,
+) -> dict[str, float]:
     """Pump between two addresses of a pair and return what the caller measured."""
     source = Path(pump.__file__).read_text(encoding="utf-8")
 
@@ -125,7 +132,7 @@ def measured(lab: Lab, pair: Pair, addresses: Sequence[str], port: int) -> dict[
     ):
         assert serving.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         serving.stdout.readline()  # it listens
-        asked = words(call=[theirs, port], source=ours, trips=TRIPS, seconds=PUMP_SECONDS)
+        asked = words(call=[theirs, port], source=ours, trips=trips, seconds=seconds)
         found: dict[str, float] = json.loads(lab.exec(pair.one, *asked).stdout)
     return found
 
