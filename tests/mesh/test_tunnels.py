@@ -11,8 +11,18 @@ import pytest
 import yaml
 from testinfra.host import Host
 
+from paranal.lab import people
 from paranal.lab.lab import Lab
-from tests.mesh.support import Views, by_hand, eventually, played, sas_with, spis
+from tests.mesh.flows import ASK_AGAIN, held_query
+from tests.mesh.support import (
+    Views,
+    ask_from_border,
+    by_hand,
+    eventually,
+    played,
+    sas_with,
+    spis,
+)
 
 FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
 SECONDS = 300
@@ -80,6 +90,8 @@ def suspended(lab: Lab) -> Iterator[Path]:
     yield path
     path.write_text(before, encoding="utf-8")
     played(lab, "--limit", "co,pe")
+    # Open again: the same question is answered as before.
+    assert ask_from_border(lab, "co", ["pe"], people.DEMO_CLEAN_MRZ)["outcome"] == "OK"
 
 
 @pytest.fixture
@@ -107,7 +119,7 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
 @pytest.mark.req("R6", "R12")
 @pytest.mark.usefixtures("settled", "far_apart", "flows")
 def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
-    lab: Lab, nodes: dict[str, Host], suspended: Path
+    lab: Lab, nodes: dict[str, Host], views: Views, suspended: Path
 ) -> None:
     """Close the operational channel, and one of the two services of the strategic one."""
     co, pe = nodes["co"], nodes["pe"]
@@ -120,7 +132,11 @@ def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
         direction["services"] |= {"person": "suspended", "control": "suspended"}
     suspended.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
 
-    played(lab, "--limit", "co,pe")
+    with held_query(nodes, views) as query:
+        played(lab, "--limit", "co,pe")
+        co.check_output(ASK_AGAIN)
+        assert eventually(lambda: "second" in query(), 15)
+        assert query()["second"] is None, "a query connection that was open goes on"
 
     assert set(spis(co, "pe")) == set(spis(pe, "co")) == {"strategic"}
     assert {sa["name"] for sa in sas_with(co, "pe")}.isdisjoint(before)
