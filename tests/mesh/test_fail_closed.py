@@ -84,7 +84,7 @@ def offered(nodes: dict[str, Host], views: Views) -> Iterator[Watched]:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_leaves_in_clear(nodes: dict[str, Host], offered: Watched, fault: str) -> None:
     breaking, seconds, mending = FAULTS[fault]
-    before, rules = offered(), nodes["pe"].check_output(RULES)
+    before, rules = offered(), nodes["pe"].run(RULES).stdout
     with ExitStack() as stack:
         for code in HURT:
             stack.enter_context(broken(nodes[code], breaking, mending))
@@ -113,7 +113,7 @@ def test_flushed_rules_are_reported_at_once_and_come_back_by_themselves(
     nodes: dict[str, Host], offered: Watched
 ) -> None:
     pe = nodes["pe"]
-    rules, before = pe.check_output(RULES), offered()
+    rules, before = pe.run(RULES).stdout, offered()
     with by_hand(pe, "firewall-heal"):
         pe.check_output(FLUSH)
         shown = pe.run("paranal status --json --service person")

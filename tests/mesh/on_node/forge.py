@@ -1,7 +1,7 @@
 """Send one TCP segment of somebody else's flow, in clear, onto a link.
 
 Given: ``link``, ``source`` and ``target`` (address, port), ``seq``, ``ack``, ``flags`` (TCP's
-octet) and ``payload``.
+octet), ``payload`` and ``station`` (the receiver's link-layer address, hex).
 """
 
 import json
@@ -38,6 +38,6 @@ else:
     head = struct.pack("!IHBB", 6 << 28, length, socket.IPPROTO_TCP, 64) + addresses
 with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as link:
     kind = IPV4 if family == socket.AF_INET else IPV6
-    # To every station on the link: it has two ends.
-    link.sendto(head + tcp, (given["link"], kind, 0, 0, b"\xff" * 6))
+    # To the station itself: TCP takes nothing that was sent to every one.
+    link.sendto(head + tcp, (given["link"], kind, 0, 0, bytes.fromhex(given["station"])))
 print("true")  # noqa: T201
