@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,7 +17,15 @@ from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.lab.relay import Impairment
 from paranal.tunnels.upkeep import SETTLED_SECONDS
-from tests.mesh.support import Capture, connect, eventually, every_spi, renewals
+from tests.mesh.support import (
+    Capture,
+    by_hand,
+    connect,
+    eventually,
+    every_spi,
+    renewals,
+    tunnels_up,
+)
 
 LAB = os.environ.get("PARANAL_LAB", "molecule")
 AGREEMENT = os.environ.get("PARANAL_AGREEMENT", "pacific-alliance")
@@ -28,6 +37,7 @@ KERNEL = [code for code in MEMBERS if DECLARED[code]["data_plane"] == "kernel"]
 collect_ignore = [] if KERNEL else ["kernel"]  # nothing to ask of a mesh without a machine
 CLOSED = any(peer["pair"]["line_check"] for peer in member_view(AGREED, "pe")["peers"])
 """Whether nothing is open between Peru and one of the others: Chile, where it is."""
+PLANE = DECLARED["pe"]["data_plane"]
 ARTEFACTS = ROOT / ".build" / "artefacts" / LAB
 
 
@@ -95,6 +105,17 @@ def settled(nodes: dict[str, Host]) -> None:
         return seen[-1] == seen[-2] and not seen[-1][0]
 
     assert eventually(quiet, SETTLED_SECONDS + 20), seen[-2:]
+
+
+@pytest.fixture(scope="module")
+def unattended(nodes: dict[str, Host]) -> Iterator[None]:
+    """No timer puts right what a test breaks in Colombia and Peru; afterwards tunnels come back."""
+    with ExitStack() as stack:
+        for code in ("co", "pe"):
+            stack.enter_context(by_hand(nodes[code], "heal", "firewall-heal", "line-check"))
+        yield
+    assert eventually(lambda: tunnels_up(nodes["pe"], ["co", "mx"]), 60)
+    assert eventually(lambda: tunnels_up(nodes["co"], ["mx", "pe"]), 60)
 
 
 @pytest.fixture

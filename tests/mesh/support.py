@@ -216,6 +216,18 @@ def call_alliance(nodes: dict[str, Host], views: Views, asker: str, **other: Any
     return seen
 
 
+TUNNEL = {"userspace": "ipsec0", "kernel": "wan"}
+"""Data plane -> the interface on which nft, and who is let past it, sees inner packets."""
+
+
+def tunnels_up(node: Host, peers: Sequence[str]) -> bool:
+    """Tell whether a node has one whole IKE_SA, both tunnels in place, with each of some peers."""
+    return all(
+        [len(sa["child-sas"]) for sa in sas_with(node, peer) if sa["state"] == "ESTABLISHED"] == [2]
+        for peer in peers
+    )
+
+
 def counted(node: Host, counter: str) -> int:
     """Return how many packets a named counter of our table has counted."""
     listed = node.check_output("nft --json list counter inet paranal %s", counter)
@@ -282,6 +294,20 @@ class Capture:
         packet = packets.udp(source, target, (port, 9), b"planted")
         in_part(self._lab, WAN, "plant", link=link, packet=packet.hex())
         return eventually(lambda: any(mark in line for line in self.seen), READY_SECONDS)
+
+    @contextmanager
+    def expecting(self, link: str, source: str, target: str) -> Iterator[Callable[[], list[str]]]:
+        """Take for wanted what is seen within a block; what is yielded tells what that is so far.
+
+        For the control of a test: a node opened on purpose, a forged segment. A packet planted at
+        the end, as ``plant`` does, is the last of them.
+        """
+        begun = len(self.seen)
+        try:
+            yield lambda: self.seen[begun:]
+        finally:
+            assert self.plant(link, source, target)
+            self._planted.update(self.seen[begun:])
 
     def close(self) -> None:
         """End tcpdump and wait until everything it saw has been read."""

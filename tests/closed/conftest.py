@@ -1,0 +1,33 @@
+"""The mesh's own lab and watch: packets are offered through every fault, and none is in clear."""
+
+from __future__ import annotations
+
+from tests.mesh.conftest import (
+    agreement,
+    far_apart,
+    lab,
+    no_clear_text,
+    nodes,
+    pytest_generate_tests,
+    pytest_runtest_makereport,
+    pytest_sessionstart,
+    settled,
+    unattended,
+    views,
+    watch,
+)
+
+__all__ = [
+    "agreement",
+    "far_apart",
+    "lab",
+    "no_clear_text",
+    "nodes",
+    "pytest_generate_tests",
+    "pytest_runtest_makereport",
+    "pytest_sessionstart",
+    "settled",
+    "unattended",
+    "views",
+    "watch",
+]

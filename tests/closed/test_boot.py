@@ -1,0 +1,101 @@
+"""A node that boots is shut from its first packet on, also before its firewall stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from testinfra.host import Host
+
+from paranal.lab import names
+from paranal.lab.lab import Lab
+from paranal.lab.names import WAN
+from paranal.lab.raising import reboot
+from tests.mesh.conftest import AGREEMENT
+from tests.mesh.support import (
+    SCRIPTS,
+    Capture,
+    Views,
+    connect,
+    counted,
+    eventually,
+    in_part,
+    on_node,
+    tunnels_up,
+)
+
+pytestmark = [
+    pytest.mark.req("R6", "B3"),
+    pytest.mark.skipif(AGREEMENT == "all-live", reason="a node boots alike under either agreement"),
+]
+UNIT = """\
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+[Service]
+ExecStart=/usr/bin/python3 -I /var/lib/{name}.py {given}
+Restart=on-failure
+RestartSec=100ms
+StartLimitIntervalSec=0
+[Install]
+WantedBy=sysinit.target
+"""
+BOOT_SECONDS, BACK_SECONDS = 25, 60
+
+
+@pytest.fixture
+def early(nodes: dict[str, Host], views: Views) -> Iterator[None]:
+    """At its next boots Peru offers packets to a peer, and listens, from the first moment on."""
+    ours, theirs = (views[code]["member"]["addresses"]["operational"] for code in ("pe", "co"))
+    anywhere = "::" if ":" in ours else "0.0.0.0"  # noqa: S104 - nft says who reaches it
+    given = {
+        "offer_inner": {"pairs": [[ours, theirs]], "file": "/run/offer_inner.json"},
+        "receive": {"address": anywhere, "port": 9, "file": "/run/receive.json"},
+    }
+    files = {}
+    for name, values in given.items():
+        files[f"/var/lib/{name}.py"] = (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
+        quoted = json.dumps(json.dumps(values, separators=(",", ":")))
+        unit = UNIT.format(name=name, given=quoted)
+        files[f"/etc/systemd/system/{name}.service"] = unit
+    on_node(nodes["pe"], "write", files=files)
+    units = " ".join(given)
+    nodes["pe"].check_output(f"systemctl enable {units}")
+    yield
+    pe = nodes["pe"]
+    pe.check_output(f"systemctl disable --now {units}")
+    pe.check_output(f"rm {' '.join(files)}")
+    pe.check_output("systemctl daemon-reload")
+
+
+@pytest.mark.usefixtures("early")
+@pytest.mark.parametrize("hard", [False, True], ids=["shut down", "power cut"])
+def test_no_inner_packet_passes_in_clear_while_a_node_boots(
+    lab: Lab, nodes: dict[str, Host], views: Views, watch: Capture, hard: bool
+) -> None:
+    ours, theirs = (views[code]["member"]["addresses"]["operational"] for code in ("pe", "co"))
+    link = names.wan_link("pe")
+    injected = f"{theirs}.9 > {ours}.9:"
+    packets = {"link": link, "source": theirs, "target": ours, "seconds": BOOT_SECONDS}
+    with (
+        watch.expecting(link, theirs, ours) as seen,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        sent = pool.submit(in_part, lab, WAN, "inject", **packets)
+        reboot(lab, "pe", hard=hard)
+        nodes["pe"] = connect(lab, "pe")
+        assert sent.result() > 100
+        assert [line for line in seen() if injected not in line] == []
+    pe = nodes["pe"]
+    assert json.loads(pe.file("/run/offer_inner.json").content_string)["offered"] > 100
+    assert json.loads(pe.file("/run/receive.json").content_string) == 0
+    assert counted(pe, "clear_in") > 100, "what was injected did not arrive"
+    order = "systemctl show --property=ActiveEnterTimestampMonotonic --value {}"
+    first, wall = (
+        int(pe.check_output(order.format(unit)))
+        for unit in ("offer_inner.service", "paranal-firewall.service")
+    )
+    assert first < wall, "nothing was offered before the firewall stood"
+    assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), BACK_SECONDS)

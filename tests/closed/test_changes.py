@@ -1,0 +1,239 @@
+"""A change loses no query, at 40 ms one way, and at most one packet for each renewed IKE_SA.
+
+Colombia asks Peru without pause, as its posts do, while numbered packets go through the same
+tunnel; the pairs with Mexico are the ones that nobody changes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from testinfra.host import Host
+
+from paranal.lab import people
+from paranal.lab.lab import Lab
+from paranal.lab.names import border
+from tests.mesh.flows import background
+from tests.mesh.support import (
+    PERSON,
+    POST,
+    SCRIPTS,
+    TUNNEL,
+    Views,
+    ask_from_border,
+    by_hand,
+    eventually,
+    on_node,
+    played,
+    sas_with,
+    spis,
+    tunnels_up,
+)
+
+pytestmark = [pytest.mark.req("R6", "D4"), pytest.mark.usefixtures("far_apart")]
+ENDS = ("co", "pe")
+AT_ONCE = 2
+FEWEST_QUERIES = 10
+STOP = "/tmp/questions.stop"  # noqa: S108 - inside a container that only the lab enters
+SECONDS_BACK = 30
+
+
+@contextmanager
+def _questions(lab: Lab, views: Views) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Have a post of Colombia ask Peru; what is yielded ends it and returns how it went."""
+    own = views["co"]["member"]
+    given = {
+        "address": own["addresses"]["national"],
+        "port": 7440,
+        "server_name": f"n.{own['domain']}",
+        "credentials": POST,
+        "body": {"to": ["pe"], "officer": "t-1", "purpose": "border_entry", "person": PERSON},
+        "peer": "pe",
+        "at_once": AT_ONCE,
+        "stop": STOP,
+    }
+    lab.exec(border("co"), "rm", "-f", STOP)
+    source = (SCRIPTS / "questions.py").read_text(encoding="utf-8")
+    command = lab.command(border("co"), ["python3", "-I", "-c", source, json.dumps(given)])
+    with subprocess.Popen(  # noqa: S603 - a list of words
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as asking:
+
+        def ended() -> dict[str, Any]:
+            lab.exec(border("co"), "touch", STOP)
+            found: dict[str, Any] = json.loads(asking.communicate(timeout=30)[0])
+            return found
+
+        try:
+            yield ended
+        finally:
+            lab.exec(border("co"), "touch", STOP)
+
+
+@contextmanager
+def _packets(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tuple[int, int]]]:
+    """Have numbered packets go from Colombia to Peru; yielded: end it, (sent, lost)."""
+    own, peer = (views[code]["member"] for code in ENDS)
+    ends = {"source": own["addresses"]["operational"], "target": peer["addresses"]["operational"]}
+    there, here = (TUNNEL[member["data_plane"]] for member in (peer, own))
+    with (
+        background(nodes["pe"], "packets", "/run/received.json", receive=there, **ends) as received,
+        background(nodes["co"], "packets", "/run/sent.json", send=here, **ends) as sent,
+    ):
+        assert eventually(lambda: bool(received()), 10), "no packet comes through"
+
+        def ended() -> tuple[int, int]:
+            nodes["co"].check_output("systemctl stop sent")
+            total = int(sent())
+            eventually(lambda: received() == total, 2)
+            return total, total - int(received())
+
+        yield ended
+
+
+Outcome = dict[str, Any]
+Watch = Callable[[], AbstractContextManager[Outcome]]
+
+
+@pytest.fixture
+def watched(lab: Lab, nodes: dict[str, Host], views: Views) -> Watch:
+    """Watch one change: fills in ``answered``, ``failed``, ``worst_ms``, ``sent`` and ``lost``."""
+
+    @contextmanager
+    def watch() -> Iterator[Outcome]:
+        outcome: Outcome = {}
+        assert eventually(lambda: tunnels_up(nodes["co"], ["pe"]), SECONDS_BACK)
+        with _questions(lab, views) as asked, _packets(nodes, views) as counted:
+            yield outcome
+            outcome |= asked()
+            outcome["sent"], outcome["lost"] = counted()
+        print(json.dumps(outcome))  # noqa: T201 - the figures of this run
+
+    return watch
+
+
+def _unharmed(outcome: Outcome, renewed: int = 0) -> None:
+    assert outcome["failed"] == []
+    assert outcome["answered"] >= FEWEST_QUERIES, outcome
+    assert outcome["lost"] <= renewed, outcome
+
+
+def _mexico(nodes: dict[str, Host]) -> list[dict[str, str]]:
+    return [spis(nodes[code], "mx") for code in ENDS]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_firewall_rule_that_is_added_and_one_that_goes(
+    lab: Lab, nodes: dict[str, Host], watched: Watch
+) -> None:
+    before = [spis(nodes["co"], peer) for peer in ("mx", "pe")]
+    log = {"name": "log", "direction": "out", "interface": "mgmt", "port": 514, "protocol": "udp"}
+    more = {"firewall_national_services": [{**log, "address": "2001:db8::1"}]}
+    only = ("--limit", "co,pe", "--tags", "firewall")
+    with watched() as outcome:
+        played(lab, *only, "--extra-vars", json.dumps(more))
+        assert '"log"' in nodes["pe"].check_output("nft list chain inet paranal output")
+        played(lab, *only)
+        assert '"log"' not in nodes["pe"].check_output("nft list chain inet paranal output")
+    _unharmed(outcome)
+    assert [spis(nodes["co"], peer) for peer in ("mx", "pe")] == before
+
+
+@pytest.mark.usefixtures("settled")
+def test_settings_of_charon_that_are_read_again(nodes: dict[str, Host], watched: Watch) -> None:
+    before = [spis(nodes["co"], peer) for peer in ("mx", "pe")]
+    with watched() as outcome:
+        for code in ENDS:
+            assert "settings read" in nodes[code].check_output("paranal tunnels settings")
+    assert outcome["failed"] == []
+    assert outcome["lost"] == 0, outcome
+    assert [spis(nodes["co"], peer) for peer in ("mx", "pe")] == before
+
+
+def test_new_leaves(lab: Lab, nodes: dict[str, Host], watched: Watch) -> None:
+    serial = "openssl x509 -noout -serial -in /etc/swanctl/x509/ike.pem"
+    before, tunnel = nodes["co"].check_output(serial), spis(nodes["co"], "pe")
+    with watched() as outcome:
+        played(lab, "--limit", "co", "--extra-vars", '{"pki_renew_at_fraction": 1.0}')
+    _unharmed(outcome, renewed=1)
+    assert nodes["co"].check_output(serial) != before
+    assert set(spis(nodes["co"], "pe").values()).isdisjoint(tunnel.values())
+
+
+@pytest.fixture
+def applied_again(lab: Lab) -> Iterator[None]:
+    """Whatever a test left behind, the next run puts both ends right."""
+    yield
+    played(lab, "--limit", ",".join(ENDS))
+
+
+@pytest.mark.usefixtures("settled", "applied_again")
+@pytest.mark.parametrize("change", ["lifetime", "CA"])
+def test_a_new_generation_of_one_pair(nodes: dict[str, Host], watched: Watch, change: str) -> None:
+    mexico, names = _mexico(nodes), {sa["name"] for sa in sas_with(nodes["co"], "pe")}
+    with (
+        by_hand(nodes["co"], "heal"),
+        by_hand(nodes["pe"], "heal"),
+        watched() as outcome,
+        ThreadPoolExecutor(len(ENDS)) as pool,
+    ):
+        peers = zip(ENDS, reversed(ENDS), strict=True)
+        ran = [
+            pool.submit(on_node, nodes[code], "regenerate", peer=peer, change=change)
+            for code, peer in peers
+        ]
+        assert {state for done in ran for state in done.result().values()} <= {"up", "loaded"}
+    _unharmed(outcome, renewed=1)
+    assert {sa["name"] for sa in sas_with(nodes["co"], "pe")}.isdisjoint(names)
+    assert _mexico(nodes) == mexico
+
+
+@pytest.fixture
+def agreement_file(lab: Lab) -> Iterator[Path]:
+    """The lab's agreement, to be changed; afterwards everything is as it was."""
+    path = lab.agreement().path
+    before = path.read_text(encoding="utf-8")
+    yield path
+    if path.read_text(encoding="utf-8") != before:
+        path.write_text(before, encoding="utf-8")
+        played(lab)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_member_that_leaves_and_one_that_joins(
+    lab: Lab, nodes: dict[str, Host], watched: Watch, agreement_file: Path
+) -> None:
+    whole, tunnel = agreement_file.read_text(encoding="utf-8"), spis(nodes["co"], "pe")
+    document = yaml.safe_load(whole)
+    del document["members"]["mx"]
+    document["pairs"] = [pair for pair in document["pairs"] if "mx" not in pair["members"]]
+    with watched() as outcome:
+        agreement_file.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        played(lab, "--limit", "co,pe")
+        for code in ENDS:
+            assert sas_with(nodes[code], "mx") == []
+            assert '"mx>' not in nodes[code].check_output("nft list table inet paranal")
+        agreement_file.write_text(whole, encoding="utf-8")
+        played(lab, "--limit", "co,mx,pe")
+    _unharmed(outcome)
+    assert spis(nodes["co"], "pe") == tunnel, "a pair that did not change keeps its SPIs"
+    assert eventually(lambda: tunnels_up(nodes["mx"], ENDS), SECONDS_BACK)
+    assert ask_from_border(lab, "pe", ["mx"], people.DEMO_RECORD_MRZ)["outcome"] == "ALERT"
+
+
+def test_to_break_before_making_loses_packets(nodes: dict[str, Host], watched: Watch) -> None:
+    """The control: what all of the above would look like, were it done the simple way."""
+    (name,) = {sa["name"] for sa in sas_with(nodes["co"], "pe")}
+    with by_hand(nodes["co"], "heal"), watched() as outcome:
+        nodes["co"].check_output("swanctl --terminate --ike %s --timeout 5", name)
+        nodes["co"].check_output("swanctl --initiate --ike %s --child operational", name)
+    assert outcome["lost"] > 1, outcome
+    nodes["co"].check_output("paranal tunnels heal")
