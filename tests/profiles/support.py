@@ -21,6 +21,34 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a pair runs; and, when Colombia offers again what it ran before, who says what of it."""
+
+    profile: str
+    generation: int | None = None
+    by: str = "pe"
+    said: str = ""
+
+
+NO_KEY = "PPK required but peer does not support PPK"
+NO_SUITE = "received proposals unacceptable"
+STEPS = {
+    "trixie": [
+        Step("classic"),
+        Step("ppk", 1, "pe", NO_KEY),
+        Step("ppk", 2, "pe", "received PPK_ID 'co-pe-g1', but require 'co-pe-g2'"),
+        Step("classic", None, "co", NO_KEY),
+    ],
+    "forky": [
+        Step("classic"),
+        Step("hybrid", None, "pe", NO_SUITE),
+        Step("classic", None, "pe", NO_SUITE),
+    ],
+}
+"""By the Debian of the lab's nodes."""
+
+
+@dataclass(frozen=True)
 class Offered:
     """Why the child did not come up (None: it did), and the IKE_SA it was offered over, if any."""
 
@@ -47,6 +75,15 @@ def names_held(node: Host, peer: str) -> set[str]:
     return {name for name in loaded if name.split("-")[1:2] == [peer]}
 
 
+def offer(config: Config, child: Mapping[str, Any] = NOTHING) -> Config:
+    """Return a configuration with one child, ``strategic``, that stands beside the running one.
+
+    ``child`` replaces what the configuration says of the child.
+    """
+    alone = {"strategic": {**config["children"]["strategic"], **PASSIVE, **child}}
+    return {**config, "unique": "never", "keyingtries": "1", "children": alone}
+
+
 @contextmanager
 def offered(
     node: Host,
@@ -55,16 +92,13 @@ def offered(
     child: Mapping[str, Any] = NOTHING,
     keys: Mapping[str, str] = NOTHING,
 ) -> Iterator[Offered]:
-    """Offer a peer a second IKE_SA with one child, ``strategic``, for the length of a block.
+    """Offer a peer a second IKE_SA (``offer``) for the length of a block.
 
-    ``child`` replaces what the configuration says of it; ``keys`` are preshared keys to lend.
+    ``keys`` are preshared keys to lend charon meanwhile.
     """
-    offer = {**config["children"]["strategic"], **PASSIVE, **child}
-    # Beside the running one, not in its place.
-    beside = {**config, "unique": "never", "keyingtries": "1", "children": {"strategic": offer}}
-    given = {"name": PROBE, "config": beside, "keys": dict(keys), "start": ["strategic"]}
+    given = {"name": PROBE, "config": offer(config, child), "keys": dict(keys)}
     try:
-        said = on_node(node, "connection", **given)["strategic"]
+        said = on_node(node, "connection", **given, start=["strategic"])["strategic"]
         sas = [
             sa
             for sa in sas_with(node, peer)
