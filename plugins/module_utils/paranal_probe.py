@@ -71,7 +71,7 @@ def probe_settings(node: Node) -> dict[str, str]:
 
 
 def probe_host(node: Node, run: Run) -> dict[str, Any]:
-    """Return what a role asks: system, Python, room, interfaces, what is unreachable, accounts."""
+    """Return what a role asks: system, Python, room, interfaces, accounts."""
     room = os.statvfs(node.real("/var"))
     container = node.real("/run/systemd/container")
     return {
@@ -81,7 +81,6 @@ def probe_host(node: Node, run: Run) -> dict[str, Any]:
         "container": container.read_text().strip() if container.exists() else "",
         "free_mib": room.f_bavail * room.f_frsize // 2**20,
         "interfaces": _interfaces(run),
-        "unreachable": _unreachable(run),
         "accounts": sorted(entry.pw_name for entry in pwd.getpwall()),
     }
 
@@ -101,15 +100,3 @@ def _interfaces(run: Run) -> dict[str, list[str]]:
         link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
         for link in json.loads(listing.out)
     }
-
-
-def _unreachable(run: Run) -> list[str]:
-    """Return what is unreachable: prefixes of the main table, and sources (``ip rule``)."""
-    found = []
-    for family in ("-4", "-6"):
-        for words in (["route", "show", "type", "unreachable"], ["rule", "show"]):
-            listing = run(["ip", "-json", family, *words], 30)
-            entries = json.loads(listing.out or "[]") if listing.status == 0 else []
-            found += [entry["dst"] for entry in entries if "dst" in entry]
-            found += [entry["src"] for entry in entries if entry.get("action") == "unreachable"]
-    return found
