@@ -172,6 +172,7 @@ def gateways(name: str, folder: Path, suite: str = "trixie") -> Iterator[Gateway
             node.must("ip", "link", "set", "wan", "up")
             node.must("ip", "link", "set", "lo", "up")
             node.must("dpkg", "--install", "/root/paranal.deb")
+            node.must("install", "--directory", "--mode=0700", "/etc/swanctl/ppk")
         for code, node in nodes.items():
             (far_code,) = {*PAIR} - {code}
             far = agreement.members[far_code]["wan_address"]
