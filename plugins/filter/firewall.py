@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -31,6 +32,11 @@ def firewall_tunnel_mss(member: Mapping[str, Any], path_octets: int) -> int:
         for address in (member["wan_address"], member["addresses"]["operational"])
     )
     return (path_octets - outside - ESP_OCTETS - inside - TCP_OCTETS) // STEP * STEP
+
+
+def firewall_all_of(words: Iterable[str]) -> str:
+    """Return a regular expression for an output that has all of these words, in any order."""
+    return r"(?s)\A" + "".join(rf"(?=.*\b{re.escape(word)}\b)" for word in words)
 
 
 def firewall_problems(
@@ -74,6 +80,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
         return {
+            "firewall_all_of": firewall_all_of,
             "firewall_problems": firewall_problems,
             "firewall_tunnel_mss": firewall_tunnel_mss,
         }

@@ -71,7 +71,7 @@ def probe_settings(node: Node) -> dict[str, str]:
 
 
 def probe_host(node: Node, run: Run) -> dict[str, Any]:
-    """Return what a role asks: system, Python, room, interfaces, accounts."""
+    """Return what a role asks: system, Python, room, interfaces, what leads nowhere, accounts."""
     room = os.statvfs(node.real("/var"))
     container = node.real("/run/systemd/container")
     return {
@@ -81,6 +81,7 @@ def probe_host(node: Node, run: Run) -> dict[str, Any]:
         "container": container.read_text().strip() if container.exists() else "",
         "free_mib": room.f_bavail * room.f_frsize // 2**20,
         "interfaces": _interfaces(run),
+        "dead_ends": _dead_ends(run),
         "accounts": sorted(entry.pw_name for entry in pwd.getpwall()),
     }
 
@@ -100,3 +101,15 @@ def _interfaces(run: Run) -> dict[str, list[str]]:
         link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
         for link in json.loads(listing.out)
     }
+
+
+def _dead_ends(run: Run) -> list[str]:
+    """Return what leads nowhere (role firewall): destinations, and sources with their own table."""
+    found = []
+    for family in ("-4", "-6"):
+        for words in (["route", "show", "table", "all", "dev", "nowhere"], ["rule", "show"]):
+            listing = run(["ip", "-json", family, *words], 30)
+            entries = json.loads(listing.out or "[]") if listing.status == 0 else []
+            found += [entry["dst"] for entry in entries if "dst" in entry]
+            found += [entry["src"] for entry in entries if entry.get("table") == "221"]
+    return found
