@@ -12,6 +12,7 @@ from paranal.messages import Refusal
 from tests.mesh.support import PERSON, Views, counted, on_node, played
 
 CONFIRM_SECONDS = 10
+FILE = "/etc/paranal/firewall.nft"
 
 
 def _rules(node: Host) -> str:
@@ -54,12 +55,18 @@ def test_what_is_not_open_is_refused_in_milliseconds(nodes: dict[str, Host], vie
 def test_rules_that_shut_the_operator_out_undo_themselves_and_the_run_says_so(
     lab: Lab, nodes: dict[str, Host]
 ) -> None:
-    before = _rules(nodes["pe"])
+    """The way back is the rules confirmed last, also where a hand broke the file of the boot."""
+    pe = nodes["pe"]
+    before, whole = _rules(pe), pe.file(FILE).content_string
     wrong = {
         "firewall_management_sources": ["2001:db8::/32"],
         "firewall_confirm_seconds": CONFIRM_SECONDS,
     }
-    with pytest.raises(Refusal, match=r"PAR-0221"):
-        played(lab, "--limit", "pe", "--tags", "firewall", "--extra-vars", json.dumps(wrong))
-    assert "PAR-0714" in (lab.home.log / "site.log").read_text(encoding="utf-8")
-    assert _rules(nodes["pe"]) == before
+    on_node(pe, "write", files={FILE: whole[: len(whole) // 2]})
+    try:
+        with pytest.raises(Refusal, match=r"PAR-0221"):
+            played(lab, "--limit", "pe", "--tags", "firewall", "--extra-vars", json.dumps(wrong))
+        assert "PAR-0714" in (lab.home.log / "site.log").read_text(encoding="utf-8")
+        assert _rules(pe) == before
+    finally:
+        on_node(pe, "write", files={FILE: whole})

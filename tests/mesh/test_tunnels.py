@@ -12,6 +12,7 @@ import yaml
 from testinfra.host import Host
 
 from paranal.lab.lab import Lab
+from tests.mesh.flows import ASK_AGAIN, held_query
 from tests.mesh.support import Views, by_hand, eventually, played, sas_with, spis
 
 FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
@@ -107,9 +108,12 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
 @pytest.mark.req("R6", "R12")
 @pytest.mark.usefixtures("settled", "far_apart", "flows")
 def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
-    lab: Lab, nodes: dict[str, Host], suspended: Path
+    lab: Lab, nodes: dict[str, Host], views: Views, suspended: Path
 ) -> None:
-    """Close the operational channel, and one of the two services of the strategic one."""
+    """Close the operational channel, and one of the two services of the strategic one.
+
+    A query connection held open through what closes is answered with a reset, not with silence.
+    """
     co, pe = nodes["co"], nodes["pe"]
     mexico, before = spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
     for service in PORTS:
@@ -120,7 +124,12 @@ def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
         direction["services"] |= {"person": "suspended", "control": "suspended"}
     suspended.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
 
-    played(lab, "--limit", "co,pe")
+    with held_query(nodes, views) as told:
+        played(lab, "--limit", "co,pe")
+        co.check_output(ASK_AGAIN)
+        assert eventually(lambda: "second" in told(), 10)
+        assert told()["second"] is None
+        assert told()["error"].startswith("ConnectionReset")
 
     assert set(spis(co, "pe")) == set(spis(pe, "co")) == {"strategic"}
     assert {sa["name"] for sa in sas_with(co, "pe")}.isdisjoint(before)
