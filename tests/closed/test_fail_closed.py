@@ -42,6 +42,7 @@ FAULTS = {
     "nftables installed anew": (REINSTALL, 1, ""),
     "flushed": (FLUSH, 2, HEAL),
     "firewall reloaded": ("systemctl reload paranal-firewall.service", 1, ""),
+    "routes to nowhere set again": ("systemctl reload paranal-nowhere.service", 1, ""),
     "credentials and connections loaded again": ("swanctl --load-all --noprompt", 1, ""),
     "settings read again": ("paranal tunnels settings", 1, ""),
     "charon killed": (KILL.format("KILL"), 2, ""),

@@ -37,7 +37,7 @@ def without_routes(node: Host) -> Iterator[None]:
         yield
     finally:
         node.check_output("sysctl --quiet --load=/etc/sysctl.d/90-paranal.conf")
-        node.check_output("systemctl reload paranal-firewall.service")
+        node.check_output("systemctl reload paranal-nowhere.service")
 
 
 @contextmanager

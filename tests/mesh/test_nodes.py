@@ -15,8 +15,8 @@ from paranal.lab.lab import Lab
 from tests.mesh.support import eventually, ssh
 
 SERVICES = (
-    *("ssh", "chrony", "paranal-addresses", "paranal-firewall", "strongswan", "postgresql"),
-    *("haproxy", "paranal-national", "paranal-alliance"),
+    *("ssh", "chrony", "paranal-addresses", "paranal-firewall", "paranal-nowhere"),
+    *("strongswan", "postgresql", "haproxy", "paranal-national", "paranal-alliance"),
 )
 PACKAGES = {
     "strongswan-swanctl",
@@ -51,7 +51,8 @@ def test_nothing_that_listens_starts_before_the_firewall_stands(node: Host) -> N
     for name in ("strongswan", "haproxy"):
         shown = node.check_output("systemctl show --property=Requires,After %s.service", name)
         for line in shown.splitlines():
-            assert "paranal-firewall.service" in line.split("=", 1)[1].split(), (name, line)
+            locks = {"paranal-firewall.service", "paranal-nowhere.service"}
+            assert locks <= set(line.split("=", 1)[1].split()), (name, line)
 
 
 @pytest.mark.req("D3")
