@@ -103,13 +103,16 @@ def _interfaces(run: Run) -> dict[str, list[str]]:
     }
 
 
+def _listed(run: Run, *words: str) -> list[dict[str, Any]]:
+    listing = run(["ip", "-json", *words], 30)
+    return json.loads(listing.out or "[]") if listing.status == 0 else []
+
+
 def _dead_ends(run: Run) -> list[str]:
     """Return what leads nowhere (role firewall): destinations, and sources with their own table."""
     found = []
     for family in ("-4", "-6"):
-        for words in (["route", "show", "table", "all", "dev", "nowhere"], ["rule", "show"]):
-            listing = run(["ip", "-json", family, *words], 30)
-            entries = json.loads(listing.out or "[]") if listing.status == 0 else []
-            found += [entry["dst"] for entry in entries if "dst" in entry]
-            found += [entry["src"] for entry in entries if entry.get("table") == "221"]
+        routes = _listed(run, family, "route", "show", "table", "all", "dev", "nowhere")
+        rules = _listed(run, family, "rule", "show", "table", "221")
+        found += [entry["dst"] for entry in routes] + [entry["src"] for entry in rules]
     return found

@@ -409,19 +409,19 @@ def test_missing_tools_are_absent_and_not_an_error(node: Node) -> None:
 def test_what_leads_nowhere_is_read_of_both_families(node: Node) -> None:
     def listed(argv: Sequence[str], seconds: float) -> Outcome:
         v6 = argv[2] == "-6"
-        route = {"dst": "fd57::/48" if v6 else "10.57.0.0/16", "dev": "nowhere"}
-        rules = [
-            {"priority": 0, "src": "all", "table": "local"},
-            {"priority": 221, "src": "fd51::1" if v6 else "10.51.1.1", "table": "221"},
+        routes = [
+            {"dst": "default", "table": "221"},
+            {"dst": "fd57::/48" if v6 else "10.57.0.0/16", "metric": 4096},
         ]
-        known = {"route": [route], "rule": rules, "address": []}
+        rules = [{"priority": 221, "src": "fd51::1" if v6 else "10.51.1.1", "table": "221"}]
+        known = {"route": routes, "rule": rules, "address": []}
         return Outcome(0, json.dumps(known[argv[3] if argv[2].startswith("-") else argv[2]]), "")
 
     for folder in ("etc", "var"):
         (node.root / folder).mkdir()
     (node.root / "etc/os-release").write_text("ID=debian\n")
     found = probe_host(node, listed)["dead_ends"]
-    assert found == ["10.57.0.0/16", "10.51.1.1", "fd57::/48", "fd51::1"]
+    assert found == ["default", "10.57.0.0/16", "10.51.1.1", "default", "fd57::/48", "fd51::1"]
 
 
 def test_a_prober_that_breaks_does_not_stop_the_run_that_may_repair_it(
