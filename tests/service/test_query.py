@@ -10,6 +10,32 @@ from paranal.lab import people
 from tests.service.nodes import PERSON, Mesh, until
 
 LOGGED = "SELECT count(*) FROM exchange.query"
+RESTARTING = """\
+# RESTARTING: ends the first connection that brings a question, and answers the second.
+import os, socketserver
+from http.server import BaseHTTPRequestHandler
+SOCKET, asked = "/run/paranal/alliance/http.sock", []
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def address_string(self):
+        return "haproxy"
+    def told(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        self.told(b'{"database": true}')
+    def do_POST(self):
+        asked.append(self.rfile.read(int(self.headers["Content-Length"])))
+        if len(asked) == 1:
+            self.close_connection = True
+        else:
+            self.told(b'{"time": %d}' % len(asked))
+os.unlink(SOCKET)
+os.umask(0)
+socketserver.ThreadingUnixStreamServer(SOCKET, Handler).serve_forever()
+"""
 
 
 def _seven(**changes: str) -> list[str]:
@@ -197,6 +223,25 @@ def test_a_service_that_hangs_is_a_timeout_and_holds_nobody_up(mesh: Mesh) -> No
     finally:
         mesh.nodes["mx"].stop("alliance", "CONT")
     until(lambda: mesh.ask_mrz(people.DEMO_CLEAN_MRZ, "mx")[0] == 0, "mx answers again")
+
+
+@pytest.mark.req("R10")
+def test_a_question_that_a_restart_did_not_begin_is_put_to_the_service_again(mesh: Mesh) -> None:
+    """What ends the first connection without a word is the test's; HAProxy is the real one."""
+    colombia = mesh.nodes["co"]
+    colombia.stop("alliance")
+    words = ("setpriv", "--reuid", "paranal-alliance", "--regid", "paranal", "--clear-groups")
+    colombia.docker.call(
+        "exec", "--detach", colombia.container, *words, "python3", "-c", RESTARTING
+    )
+    try:
+        until(lambda: colombia.health("alliance") is not None, "it listens")
+        told = mesh.call("pe", mesh.operational("pe"))
+        assert (told["status"], told["body"]) == (200, '{"time": 2}')
+    finally:
+        colombia.must("pkill", "-f", "RESTARTING")
+        colombia.start("alliance")
+    until(lambda: mesh.ask_mrz(people.DEMO_CLEAN_MRZ, "co")[0] == 0, "co answers again")
 
 
 @pytest.mark.req("B6")
