@@ -69,7 +69,9 @@ def test_a_broken_file_is_named_and_what_runs_goes_on(
     assert (verified.rc, CONNECTIONS in verified.stderr) == (3, True)
     pe.check_output("paranal tunnels heal")
     pe.check_output("paranal firewall heal")
-    pe.run("systemctl reload paranal-firewall.service")  # refused, or the same rules
+    assert pe.run("systemctl reload paranal-firewall.service").rc != 0
+    told = pe.check_output("journalctl --unit=paranal-firewall.service --lines=5 --output=cat")
+    assert "PAR-0733" in told
     assert pe.check_output("nft --stateless list table inet paranal") == rules
     assert every_spi(pe) == before
 

@@ -1,4 +1,4 @@
-"""``paranal firewall heal``: the table is loaded again when it is gone, or no tunnel stands."""
+"""``paranal firewall``: the rules come back when they are gone, or no tunnel stands."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from paranal.firewall.confirmed import confirmed
+from paranal.firewall.confirmed import boots_confirmed, confirmed
 from paranal.messages import Refusal
 from paranal.status import firewall as kernel
 from paranal.status.bounded import Unreadable, output
@@ -17,15 +17,22 @@ STOP_TUNNELS = ("systemctl", "--no-block", "stop", "strongswan.service")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the one word: heal."""
+    """Add the two words."""
     words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
     words.add_parser("heal", help="load the rules again when they are gone (its own timer)")
+    words.add_parser("check", help="refuse a file of the next boot that is not what was applied")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the word and return 0; raises ``Refusal`` PAR-0690 without root, else as ``heal``."""
+    """Run the word and return 0; raises ``Refusal`` PAR-0690 without root, else as ``heal``.
+
+    ``check`` raises PAR-0733.
+    """
     require_root(f"firewall {args.word}")
-    if heal(output):
+    if args.word == "check":
+        if not boots_confirmed():
+            raise Refusal("PAR-0733")
+    elif heal(output):
         # The journal keeps it: somebody flushed the rules, and nobody else would tell.
         sys.stderr.write(f"{Refusal('PAR-0730')}\n")
     return 0

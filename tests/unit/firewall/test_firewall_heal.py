@@ -125,7 +125,15 @@ def test_what_was_done_is_told_and_nothing_else(
 @pytest.mark.parametrize(
     ("file", "boots"), [(RULES, True), (RULES + "#\n", False), ("", False), (None, False)]
 )
-def test_a_boot_file_is_the_confirmed_one_or_not(file: str | None, boots: bool) -> None:
+def test_a_boot_file_is_the_confirmed_one_or_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    file: str | None,
+    boots: bool,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     if file is not None:
         confirmed.FILE.write_text(file)
     assert confirmed.boots_confirmed() is boots
+    assert main(["firewall", "check"]) == (0 if boots else EXIT_REFUSED)
+    assert ("PAR-0733" in capsys.readouterr().err) is not boots
