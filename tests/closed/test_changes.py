@@ -10,7 +10,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +84,16 @@ def _packets(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tupl
     own, peer = (views[code]["member"] for code in ENDS)
     ends = {"source": own["addresses"]["operational"], "target": peer["addresses"]["operational"]}
     there, here = (TUNNEL[member["data_plane"]] for member in (peer, own))
-    with (
-        background(nodes["pe"], "packets", "/run/received.json", receive=there, **ends) as received,
-        background(nodes["co"], "packets", "/run/sent.json", send=here, **ends) as sent,
-    ):
-        assert eventually(lambda: bool(received()), 10), "no packet comes through"
+    with ExitStack() as stack:
+        received = stack.enter_context(
+            background(nodes["pe"], "packets", "/run/received.json", receive=there, **ends)
+        )
+        # Before it listens, what is sent would count as lost.
+        assert eventually(lambda: received() == 0, 10), "nobody listens"
+        sent = stack.enter_context(
+            background(nodes["co"], "packets", "/run/sent.json", send=here, **ends)
+        )
+        assert eventually(lambda: received() > 0, 10), "no packet comes through"
 
         def ended() -> tuple[int, int]:
             nodes["co"].check_output("systemctl stop sent")
