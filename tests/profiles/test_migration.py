@@ -18,7 +18,7 @@ from testinfra.host import Host
 from paranal.agreement.crypto import PROFILES
 from paranal.lab.lab import Lab
 from paranal.ppk.lab import ensure, store
-from tests.faults.support import not_ok
+from tests.faults.support import edited_in_vain, not_ok
 from tests.mesh.support import (
     Views,
     by_hand,
@@ -150,6 +150,8 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
         assert lost <= RENEWALS
         _nowhere_but_in_its_file(lab, keys, shown)
         _over(nodes, elder, had)
+        if step.profile == "hybrid":
+            edited_in_vain(lab, nodes, "ml-kem")
     assert [spis(nodes[one], other) for one, other in others] == kept
 
 
