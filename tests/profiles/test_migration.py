@@ -7,7 +7,7 @@ packet for each renewal of the IKE_SA, and what was agreed before is over.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -124,7 +124,11 @@ def _over(nodes: dict[str, Host], elder: Config, keys: Mapping[str, str]) -> Non
 @pytest.mark.req("R6", "B4")
 @pytest.mark.usefixtures("settled", "far_apart")
 def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is_refused(
-    lab: Lab, nodes: dict[str, Host], views: Views, steps: list[Step]
+    lab: Lab,
+    nodes: dict[str, Host],
+    views: Views,
+    steps: list[Step],
+    record_property: Callable[[str, object], None],
 ) -> None:
     others = [("co", "cl"), ("co", "mx"), ("pe", "cl"), ("pe", "mx")]
     kept = [spis(nodes[one], other) for one, other in others]
@@ -142,7 +146,8 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
                 shown += played(lab, "--limit", code, "--diff", "-vvv")
             moved = eventually(partial(_moved, nodes, step.profile, keys), FOLLOWED_SECONDS)
             answers, (sent, lost) = asked(), counted()
-        print(json.dumps({"to": step.profile, "asked": len(answers), "sent": sent, "lost": lost}))  # noqa: T201 - the figures of this run
+        figures = {"asked": len(answers), "sent": sent, "lost": lost}
+        record_property(f"{turn}: {last.profile} to {step.profile}", json.dumps(figures))
         assert moved, [sas_with(nodes[code], peer) for code, peer in (ENDS, ENDS[::-1])]
         assert set(spis(nodes["co"], "pe").values()).isdisjoint(old.values())
         assert not_ok(answers) == []
