@@ -107,15 +107,22 @@ def _nowhere_but_in_its_file(lab: Lab, keys: Mapping[str, str], shown: str) -> N
             assert key not in lab.exec(code, "journalctl", "--since=-15min").stdout.decode()
 
 
-def _over(nodes: dict[str, Host], elder: Config, keys: Mapping[str, str]) -> None:
+def _heard(node: Host, said: str) -> int:
+    """Return how often charon has said something so far."""
+    journal = "journalctl --unit=strongswan --output=cat"
+    return int(node.run(f"{journal} | grep --count --fixed-strings %s", said).stdout)
+
+
+def _over(nodes: dict[str, Host], step: Step, elder: Config, keys: Mapping[str, str]) -> None:
     """Peru takes no more what it ran before, and (the control) takes what it runs now."""
     co, pe = nodes["co"], nodes["pe"]
     (name,) = names_held(co, "pe")
     with by_hand(co, "heal"), by_hand(pe, "heal"):
-        before = every_spi(co), every_spi(pe)
+        before, heard = (every_spi(co), every_spi(pe)), _heard(nodes[step.by], step.said)
         with offered(co, "pe", elder, keys=keys) as probe:
             assert probe.refusal is not None
             assert probe.selectors == []
+        assert _heard(nodes[step.by], step.said) > heard, "the reason is named"
         with offered(co, "pe", configured(co, name)) as probe:
             assert probe.refusal is None
         assert (every_spi(co), every_spi(pe)) == before
@@ -154,7 +161,7 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
         assert len(answers) > 20
         assert len(lost) <= RENEWALS
         _nowhere_but_in_its_file(lab, keys, shown)
-        _over(nodes, elder, had)
+        _over(nodes, step, elder, had)
         if step.profile == "hybrid":
             edited_in_vain(lab, nodes, "ml-kem")
     assert [spis(nodes[one], other) for one, other in others] == kept
