@@ -17,6 +17,7 @@ from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from tests.faults.support import DISTANCE, SINGLE_SECONDS, healed, odd, until
 from tests.mesh.conftest import (
+    AGREEMENT,
     agreement,
     lab,
     no_clear_text,
@@ -29,7 +30,7 @@ from tests.mesh.conftest import (
     watch,
 )
 
-FIGURES = ROOT / ".build" / "reports" / "faults.json"
+FIGURES = ROOT / ".build" / "reports" / f"faults-{AGREEMENT}.json"
 
 __all__ = [
     "agreement",

@@ -16,7 +16,7 @@ from paranal.lab import faults
 from paranal.lab.lab import Lab
 from paranal.lab.relay import Impairment
 from tests.mesh.conftest import MEMBERS
-from tests.mesh.support import PERSON, POST, Views, in_part, list_sas, spis
+from tests.mesh.support import PERSON, POST, Views, in_part, list_sas, sas_with, spis
 
 DISTANCE = Impairment(delay_ms=40)
 WHOLE_SECONDS = 10.0
@@ -25,6 +25,17 @@ SINGLE_SECONDS = 40.0
 """Until superfluous SAs of both ends' efforts have gone: a turn or two of the heal timer."""
 GIVEN_UP_SECONDS = 20.0
 """A silent peer is given up: 5 s to the next liveness check, 8.1 s of retransmissions, and room."""
+WATCHED_SECONDS = 12.0
+"""Longer than a turn of the heal timer and than a sequence of retransmissions."""
+REASONS = {
+    "cipher": "NO_PROPOSAL_CHOSEN",
+    "dh": "NO_PROPOSAL_CHOSEN",
+    "ml-kem": "NO_PROPOSAL_CHOSEN",
+    "prf": "NO_PROPOSAL_CHOSEN",
+    "transcript": "AUTHENTICATION_FAILED|authentication of .* failed|AUTH_FAILED",
+    "version": "INVALID_MAJOR_VERSION|INVALID_SYNTAX|no IKE config found|ignored",
+}
+"""Downgrade -> what one of the two charons says of it."""
 CHILDREN = ["operational", "strategic"]
 Sas = dict[str, list[dict[str, Any]]]
 Asked = list[dict[str, Any]]
@@ -150,6 +161,35 @@ def at_once(*acts: Callable[[], object]) -> None:
     with ThreadPoolExecutor(len(acts)) as pool:
         for done in [pool.submit(act) for act in acts]:
             done.result()
+
+
+def edited_in_vain(lab: Lab, nodes: dict[str, Host], what: str) -> None:
+    """Have a man in the middle edit what Colombia asks Peru: no SA comes about, and all else stays.
+
+    Afterwards the lines are mended and the pair is back.
+    """
+    others = [pair for pair in pairs_without() if pair != ("co", "pe")]
+    tunnels = kept(nodes, others)
+    faults.downgrade(lab, what)
+    (name,) = {sa["name"] for sa in sas_with(nodes["co"], "pe")}
+    nodes["co"].run("swanctl --terminate --ike %s --force --timeout 3", name)
+
+    def established() -> bool:
+        sas = every_sa(nodes)
+        ends = between(sas, "co", "pe") + between(sas, "pe", "co")
+        return any(sa["state"] == "ESTABLISHED" for sa in ends)
+
+    assert until(lambda: not established(), 10) is not None
+    assert until(established, WATCHED_SECONDS) is None, "an SA came about that was tampered with"
+    assert faults.present(lab)["caught"][f"downgrade {what}"] > 0, "he edited what he is there for"
+    assert kept(nodes, others) == tunnels
+    journals = [
+        nodes[one].run("journalctl -u strongswan --since=-40s -o cat | grep -E %s", REASONS[what])
+        for one in ("co", "pe")
+    ]
+    assert any(journal.rc == 0 for journal in journals), "the reason is named"
+    # A refusal is final for charon: the timer asks again.
+    healed(lab, nodes, WATCHED_SECONDS)
 
 
 def attack_ended(lab: Lab, seconds: float) -> dict[str, int]:

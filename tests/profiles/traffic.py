@@ -45,23 +45,24 @@ def questions(lab: Lab, views: Views) -> Iterator[Callable[[], Asked]]:
 
 
 @contextmanager
-def packets(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tuple[int, int]]]:
-    """Have numbered packets go from Colombia to Peru; yielded: how many were sent, and lost.
+def packets(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tuple[int, list[int]]]]:
+    """Have numbered packets go from Colombia to Peru; yielded: how many were sent, and which lost.
 
     It may be asked more than once: packets under way get two seconds to arrive.
     """
     source, target = (views[code]["member"]["addresses"]["operational"] for code in ("co", "pe"))
     ends = {"source": source, "target": target}
-    with (
-        background(nodes["pe"], "packets", "/run/came.json", receive=TUNNEL, **ends) as came,
-        background(nodes["co"], "packets", "/run/went.json", send=TUNNEL, **ends) as went,
-    ):
-        assert eventually(lambda: bool(came()), 10), "no packet comes through"
+    with background(nodes["pe"], "packets", "/run/came.json", receive=TUNNEL, **ends) as came:
+        assert eventually(lambda: came() is not None, 10), "nobody listens"
+        with background(nodes["co"], "packets", "/run/went.json", send=TUNNEL, **ends) as went:
+            assert eventually(lambda: came()["came"] > 0, 10), "no packet comes through"
 
-        def counted() -> tuple[int, int]:
-            nodes["co"].check_output("systemctl stop went")
-            total = int(went())
-            eventually(lambda: came() == total, 2)
-            return total, total - int(came())
+            def counted() -> tuple[int, list[int]]:
+                nodes["co"].check_output("systemctl stop went")
+                total = int(went())
+                eventually(lambda: came()["came"] >= total, 2)
+                seen = came()
+                last = seen["came"] + len(seen["missing"])
+                return total, [*seen["missing"], *range(last, total)]
 
-        yield counted
+            yield counted

@@ -1,7 +1,8 @@
 """Measure the tunnels of a lab: how soon they are up, how soon they are back, what they carry.
 
 Judged at 40 ms one way by what both ends of every pair hold (``paranal.lab.watching``); only the
-rate and the round trip are measured on a perfect line, where the tunnel is what limits.
+rate and the round trip are measured on a perfect line, where the tunnel is what limits. Beside the
+handshake of another crypto profile stands that of ``classic``, between the same two afterwards.
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from paranal.lab import faults, pump
+import yaml
+
+from paranal.agreement.crypto import PROFILES
+from paranal.lab import faults, handshake, pump
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
+from paranal.lab.playbook import play
 from paranal.lab.progress import step
 from paranal.lab.relay import Impairment
 from paranal.lab.watching import Pair, Watch, now, pairs_of, until
+from paranal.lab.wish import with_profile
 
 DELAY_MS = 40
 SAMPLES = 3
 LONGEST_SECONDS = 60.0
+HANDSHAKES = 5
 QUIET_SECONDS = 2.0
 """So long must the mesh stay whole to have been whole."""
 TRIPS, PUMP_SECONDS = 500, 5.0
+BASELINE = "classic"
 SERVICE = "strategic"
 """Its port is open in the firewall, and no daemon of ours listens there."""
 
@@ -46,6 +54,7 @@ def measure(lab: Lab) -> dict[str, Figure]:
             "back_responder": [killed(lab, watch, pairs, last) for _ in range(SAMPLES)],
             "back_partition": [parted(lab, watch, pairs, last)],
         }
+        timed = handshakes(lab, watch, pairs[-1])
     faults.impair(lab, Impairment())
     established_all, established_one = statistics.median(everything), statistics.median(one)
     return {
@@ -53,6 +62,7 @@ def measure(lab: Lab) -> dict[str, Figure]:
         "established_one": Figure(round(established_one, 2), "s"),
         "ratio_all_to_one": Figure(round(established_all / established_one, 2), "ratio", 2),
         **{name: Figure(round(max(seconds), 2), "s", 10) for name, seconds in back.items()},
+        **timed,
         **carried,
     }
 
@@ -89,6 +99,70 @@ def parted(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
         faults.clear(lab)
         faults.impair(lab, Impairment(delay_ms=DELAY_MS))
         return watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS) - begun
+
+
+def handshakes(lab: Lab, watch: Watch, pair: Pair) -> dict[str, Figure]:
+    """Time the pair's handshake, and that of ``classic`` beside it, which it goes to for that.
+
+    The lab's agreement is afterwards as it was; its nodes are not.
+    """
+    agreement = lab.agreement()
+    declared = lab.home.agreement.read_text(encoding="utf-8")
+    (profile,) = {
+        each["crypto_profile"]
+        for each in agreement.document["pairs"]
+        if each["members"] == [pair.one, pair.other]
+    }
+    own = shaken(lab, watch, pair, profile)
+    found = {"handshake": Figure(round(own, 3), "s")}
+    if profile == BASELINE:
+        return found
+    changed = yaml.safe_dump(with_profile(agreement, BASELINE).document, allow_unicode=True)
+    try:
+        lab.home.agreement.write_text(changed, encoding="utf-8")
+        with step(f"taking {pair.one} and {pair.other} to {BASELINE}"):
+            play(lab, "site", "--limit", f"{pair.one},{pair.other}")
+        plain = shaken(lab, watch, pair, BASELINE)
+    finally:
+        lab.home.agreement.write_text(declared, encoding="utf-8")
+    return found | {
+        "handshake_classic": Figure(round(plain, 3), "s"),
+        "handshake_extra": Figure(round(own - plain, 3), "s"),
+    }
+
+
+def shaken(lab: Lab, watch: Watch, pair: Pair, profile: str) -> float:
+    """Make a pair's tunnels anew, no timer helping; return the median of the seconds.
+
+    Raises ``Refusal`` PAR-0222 when the pair does not run the profile and nothing else by then.
+    """
+    source = Path(handshake.__file__).read_text(encoding="utf-8")
+    asked = {
+        "peer": watch.accounts[pair.other].identity,
+        "children": sorted(pair.channels),
+        "key_exchange": PROFILES[profile].key_exchange,
+    }
+
+    def made(times: int, *, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        given = json.dumps({**asked, "times": times})
+        return lab.exec(pair.one, "python3", "-I", "-c", source, given, check=check)
+
+    with step(f"handshakes of {pair.one} with {pair.other}, {profile}"):
+        until(lambda: made(0, check=False).returncode == 0, LONGEST_SECONDS)
+        with timerless(lab, pair.one):
+            took: list[float] = json.loads(made(HANDSHAKES).stdout)
+    return statistics.median(took)
+
+
+@contextmanager
+def timerless(lab: Lab, member: str) -> Iterator[None]:
+    """Keep a member's upkeep from starting tunnels meanwhile."""
+    units = [f"paranal-heal.{kind}" for kind in ("timer", "service")]
+    try:
+        lab.exec(member, "systemctl", "stop", *units)
+        yield
+    finally:
+        lab.exec(member, "systemctl", "start", units[0])
 
 
 def carries(lab: Lab, pair: Pair) -> dict[str, Figure]:

@@ -38,11 +38,13 @@ def _ipv6(setting: str) -> tuple[str, ...]:
 
 # Mode 1: no address but ours.
 _HOST = _ipv6("addr_gen_mode=1")
-# A router asks for its neighbours from a link-local address, which it has at once. What passes the
-# relay comes back from another interface than its source's.
+# A router asks for its neighbours from a link-local address, which it has at once, and keeps its
+# addresses of IPv6 too when a cable is pulled. What passes the relay comes back from another
+# interface than its source's.
 _ROUTER = (
     *_ipv6("accept_dad=0"),
     *("--sysctl=net.ipv4.ip_forward=1", "--sysctl=net.ipv6.conf.all.forwarding=1"),
+    "--sysctl=net.ipv6.conf.all.keep_addr_on_down=1",
     *(f"--sysctl=net.ipv4.conf.{scope}.rp_filter=0" for scope in ("all", "default")),
 )
 

@@ -64,7 +64,9 @@ class Clock:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of the demo."""
     parser.add_argument("--name", default="default", help="the lab's name (default: default)")
-    parser.add_argument("--agreement", help="a file, all-live or ipv6 (default: pacific-alliance)")
+    parser.add_argument(
+        "--agreement", help="a file, all-live, ipv6 or mixed (default: pacific-alliance)"
+    )
     crypto_profile(parser)
     parser.add_argument(
         "--json", type=new_file, metavar="FILE", help="also write all of it as data"

@@ -21,7 +21,8 @@ PATIENCE_SECONDS = 30.0
 
 def serve(place: tuple[str, int]) -> None:
     """Echo short messages until the first ``END``; then swallow, and say how much that was."""
-    with socket.create_server(place, reuse_port=True) as listener:
+    family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
+    with socket.create_server(place, family=family, reuse_port=True) as listener:
         listener.settimeout(PATIENCE_SECONDS)
         sys.stdout.write("listening\n")
         sys.stdout.flush()

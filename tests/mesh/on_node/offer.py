@@ -12,8 +12,14 @@ import sys
 import time
 
 PORT = 500
+CHECKSUM = 6
+"""Where a datagram has it; IPv6 does not do without."""
 given = json.loads(sys.argv[1])
-line = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+six = ":" in given["source"]
+family = socket.AF_INET6 if six else socket.AF_INET
+line = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_UDP)
+if six:
+    line.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, CHECKSUM)
 line.bind((given["source"], 0))
 
 
@@ -26,7 +32,7 @@ def ask(message: bytes) -> str | None:
         if not select.select([line], [], [], left)[0]:
             break
         packet = line.recv(65535)
-        udp = packet[(packet[0] & 15) * 4 :]
+        udp = packet if six else packet[(packet[0] & 15) * 4 :]
         if udp[:4] == struct.pack("!HH", PORT, PORT) and udp[8:16] == message[:8]:
             return udp[8:].hex()
     return None

@@ -3,7 +3,8 @@
 nft lets through what the agreement opens and nothing that could be counted packet by packet, so
 they are put onto the tunnel's own device and taken from it there. Given: ``send`` or ``receive``
 (the device), ``source``, ``target`` and ``file``, to which it writes JSON over and over: how many
-were sent, or how many different ones came.
+were sent; or, from the moment it listens, ``came`` (how many different ones) and ``missing`` (the
+numbers of others before the last that came).
 """
 
 import json
@@ -35,10 +36,10 @@ def packet(source: str, target: str, number: int) -> tuple[int, bytes]:
     return IPV4, head[:10] + struct.pack("!H", 0xFFFF - total) + head[12:] + udp
 
 
-def tell(file: str, count: int) -> None:
-    """Write a count, whole."""
+def tell(file: str, what: object) -> None:
+    """Write something, whole."""
     beside = Path(file + ".new")
-    beside.write_text(json.dumps(count), encoding="utf-8")
+    beside.write_text(json.dumps(what), encoding="utf-8")
     beside.replace(file)
 
 
@@ -59,16 +60,22 @@ def send(given: dict[str, Any]) -> None:
 
 def receive(given: dict[str, Any]) -> None:
     """Count the different numbers that come from the source."""
-    seen: set[bytes] = set()
+    came, missing, following = 0, set[int](), 0
     source, target = (ip_address(given[end]).packed for end in ("source", "target"))
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ALL)) as link:
         link.bind((given["receive"], ALL))
-        tell(given["file"], 0)
+        tell(given["file"], {"came": 0, "missing": []})
         while True:
             octets = link.recv(2048)
-            if source + target in octets and octets[-16:-8] == MARK:
-                seen.add(octets[-8:])
-                tell(given["file"], len(seen))
+            if source + target not in octets or octets[-16:-8] != MARK:
+                continue
+            (number,) = struct.unpack("!Q", octets[-8:])
+            if number < following and number not in missing:
+                continue
+            missing |= set(range(following, number))
+            missing.discard(number)
+            came, following = came + 1, max(following, number + 1)
+            tell(given["file"], {"came": came, "missing": sorted(missing)})
 
 
 given = json.loads(sys.argv[1])

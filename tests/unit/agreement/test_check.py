@@ -43,7 +43,7 @@ def replaced(old: str, new: str, count: int = -1) -> Edit:
     return edit
 
 
-@pytest.mark.parametrize("name", ["pacific-alliance.yml", "all-live.yml", "ipv6.yml"])
+@pytest.mark.parametrize("name", ["pacific-alliance.yml", "all-live.yml", "ipv6.yml", "mixed.yml"])
 def test_shipped_agreements_are_sound(name: str) -> None:
     agreement = load(REPOSITORY / "agreement" / name)
     assert sorted(agreement.members) == ["cl", "co", "mx", "pe"]
