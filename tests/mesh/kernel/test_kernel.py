@@ -10,8 +10,9 @@ import pytest
 from testinfra.host import Host
 
 from paranal.agreement import Agreement
+from paranal.agreement.address import host_prefix
 from paranal.agreement.connections import LIFE_BYTES, LIFE_PACKETS, REPLAY_WINDOW
-from paranal.lab import names, people
+from paranal.lab import names, packets, people
 from paranal.lab.lab import Lab
 from tests.mesh.conftest import KERNEL, MEMBERS
 from tests.mesh.kernel.xfrm import State, errors, policies, rules, states
@@ -93,7 +94,7 @@ def test_every_tunnel_has_its_policies_and_a_drop_below_them(
     own = views[gateway]["member"]
     for peer in views[gateway]["peers"]:
         for channel in peer["pair"]["channels"]:
-            here, there = (side["addresses"][channel] + "/32" for side in (own, peer))
+            here, there = (host_prefix(side["addresses"][channel]) for side in (own, peer))
             for direction in ("in", "fwd"):
                 assert f"dst {own['wan_address']}" in held[direction, there, here]
             assert f"dst {peer['wan_address']}" in held["out", here, there]
@@ -107,7 +108,7 @@ def test_every_tunnel_has_its_policies_and_a_drop_below_them(
 
 
 def _drops(prefix: str) -> list[tuple[str, str, str]]:
-    everywhere = "0.0.0.0/0"
+    everywhere = "::/0" if ":" in prefix else "0.0.0.0/0"
     inward = [(direction, prefix, everywhere) for direction in ("in", "fwd")]
     return [("out", everywhere, prefix), *inward]
 
@@ -181,12 +182,15 @@ def test_esp_of_no_tunnel_is_dropped_and_counted(
     pe = nodes["pe"]
     before = errors(pe)
     wan = {code: agreement.members[code]["wan_address"] for code in ("co", "pe")}
-    given = {"link": names.wan_link("pe"), "source": wan["co"], "target": wan["pe"]}
-    in_part(lab, names.WAN, "esp", spi=UNKNOWN_SPI, sequence=1, **given)
+
+    def inject(spi: str, sequence: int) -> None:
+        packet = packets.esp(wan["co"], wan["pe"], spi, sequence)
+        in_part(lab, names.WAN, "plant", link=names.wan_link("pe"), packet=packet.hex())
+
+    inject(UNKNOWN_SPI, 1)
     assert eventually(lambda: _wrong(pe, before) == {"XfrmInNoStates": 1}, 10), _wrong(pe, before)
     # With an SPI that exists: the kernel's own tag says that nobody who has the key wrote it.
-    spi = spis(pe, "co")["operational"]
-    in_part(lab, names.WAN, "esp", spi=spi, sequence=FAR_AHEAD, **given)
+    inject(spis(pe, "co")["operational"], FAR_AHEAD)
     assert eventually(lambda: "XfrmInStateProtoError" in _wrong(pe, before), 10), _wrong(pe, before)
 
 
@@ -211,7 +215,9 @@ def test_traps_and_drops_stand_before_any_key_is_agreed(
     pe = nodes["pe"]
     assert sas_with(pe, "co") == []
     co = next(peer for peer in views["pe"]["peers"] if peer["code"] == "co")
-    here, there = (side["addresses"]["operational"] + "/32" for side in (views["pe"]["member"], co))
+    here, there = (
+        host_prefix(side["addresses"]["operational"]) for side in (views["pe"]["member"], co)
+    )
     held = policies(pe)
     for key in (("out", here, there), ("in", there, here), ("fwd", there, here)):
         assert "tmpl" in held[key]
