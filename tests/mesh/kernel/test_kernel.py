@@ -15,7 +15,7 @@ from paranal.agreement.connections import LIFE_BYTES, LIFE_PACKETS, REPLAY_WINDO
 from paranal.lab import names, packets, people
 from paranal.lab.lab import Lab
 from tests.mesh.conftest import KERNEL, MEMBERS
-from tests.mesh.kernel.xfrm import State, errors, policies, rules, states
+from tests.mesh.kernel.xfrm import State, errors, policies, risen, rules, states
 from tests.mesh.support import (
     PERSON,
     Views,
@@ -37,12 +37,6 @@ FRAME_SECONDS = 40.0
 UNKNOWN_SPI = "deadbeef"
 FAR_AHEAD = 100_000
 """A sequence number that no replay window refuses."""
-
-
-def _wrong(node: Host, before: dict[str, int]) -> dict[str, int]:
-    """Return the error counters that have risen since ``before``, and by how much."""
-    now = errors(node)
-    return {name: now[name] - before[name] for name in now if now[name] != before[name]}
 
 
 @pytest.mark.req("B4", "R6")
@@ -131,7 +125,7 @@ def test_a_query_between_kernels_is_esp_that_both_rules_and_no_error_count(
     flows = esp_flows(seen.seen, "esp")
     assert (wan["pe"], wan["co"], spis(co, "pe")["operational"]) in flows
     assert (wan["co"], wan["pe"], spis(pe, "co")["operational"]) in flows
-    assert {code: _wrong(nodes[code], quiet[code]) for code in quiet} == {"co": {}, "pe": {}}
+    assert {code: risen(nodes[code], quiet[code]) for code in quiet} == {"co": {}, "pe": {}}
 
 
 @pytest.mark.req("B4", "R6")
@@ -148,7 +142,7 @@ def test_a_kernel_and_a_userspace_gateway_ask_each_other_in_udp(
     flows = esp_flows(seen.seen, "udp")
     assert (wan["pe"], wan["mx"], spis(nodes["mx"], "pe")["operational"]) in flows
     assert (wan["mx"], wan["pe"], spis(nodes["pe"], "mx")["operational"]) in flows
-    assert _wrong(nodes["pe"], quiet) == {}
+    assert risen(nodes["pe"], quiet) == {}
 
 
 @pytest.mark.req("B3", "B4")
@@ -169,7 +163,7 @@ def test_a_packet_that_is_sent_again_is_dropped_and_counted(
         )
         spi = replayed.result()
     assert spi in spis(pe, "co").values(), "it was one of ours"
-    assert eventually(lambda: _wrong(pe, before) == {"XfrmInStateSeqError": 1}, 10), _wrong(
+    assert eventually(lambda: risen(pe, before) == {"XfrmInStateSeqError": 1}, 10), risen(
         pe, before
     )
     assert states(pe)[spi].number("replay") == 1
@@ -188,10 +182,10 @@ def test_esp_of_no_tunnel_is_dropped_and_counted(
         in_part(lab, names.WAN, "plant", link=names.wan_link("pe"), packet=packet.hex())
 
     inject(UNKNOWN_SPI, 1)
-    assert eventually(lambda: _wrong(pe, before) == {"XfrmInNoStates": 1}, 10), _wrong(pe, before)
+    assert eventually(lambda: risen(pe, before) == {"XfrmInNoStates": 1}, 10), risen(pe, before)
     # With an SPI that exists: the kernel's own tag says that nobody who has the key wrote it.
     inject(spis(pe, "co")["operational"], FAR_AHEAD)
-    assert eventually(lambda: "XfrmInStateProtoError" in _wrong(pe, before), 10), _wrong(pe, before)
+    assert eventually(lambda: "XfrmInStateProtoError" in risen(pe, before), 10), risen(pe, before)
 
 
 @pytest.fixture
@@ -276,7 +270,7 @@ def test_without_charon_the_drops_hold_and_without_them_the_firewall(
     seen = on_node(pe, "call", **call)
     assert "PermissionError" in seen["error"]
     assert seen["milliseconds"] < 1000
-    assert _wrong(pe, before).keys() == {"XfrmOutPolBlock"}
+    assert risen(pe, before).keys() == {"XfrmOutPolBlock"}
 
     pe.check_output("ip xfrm policy flush")
     assert policies(pe) == {}
