@@ -84,10 +84,15 @@ def establish(lab: Lab, watch: Watch, pairs: Sequence[Pair]) -> float:
 
 
 def killed(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
-    """Kill one daemon, which its unit starts again; return the seconds until all is whole."""
-    begun = now()
+    """Kill one daemon, which its unit starts again; return the seconds until all is whole.
+
+    From the moment when its own gateway finds it gone: to tell a machine so takes seconds.
+    """
+    account, asked = watch.accounts[member], now()
     with step(f"killing the daemon of {member}"):
         lab.exec(member, "systemctl", "kill", "--signal=KILL", "strongswan")
+        until(lambda: account.gone(asked) < now(), LONGEST_SECONDS)
+        begun = min(account.gone(asked), now())
         return watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS) - begun
 
 
