@@ -1,7 +1,8 @@
 """libreswan on a kernel with ESP, in the middle of three countries: it answers one, asks the other.
 
 Mexico is a plain Debian machine with libreswan, configured from the parameter sheets; Colombia and
-Peru are nodes of ours that roles provision and that know of it what the agreement says.
+Peru are nodes of ours that roles provision and that know of it what the agreement says. All is
+asked of our userspace plane, and again of our kernel plane.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from paranal.lab.relay import Impairment
 from paranal.lab.watching import Pair
 from paranal.lab.wish import Wish
 from tests.foreign.ends import IMPORT, typed_in
+from tests.mesh.kernel.xfrm import states
 from tests.mesh.support import ESP_FILTER, capture, connect, esp_flows, eventually, sas_with
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a lab needs root")
 
 MEMBERS = ("co", "mx", "pe")
 FOREIGN, PEERS = "mx", ("co", "pe")
+FORM = {"userspace": "udp", "kernel": "esp"}
+"""Our data plane -> how ESP crosses the wide area; see ``esp_flows``."""
 CHANNELS = frozenset({"operational", "strategic"})
 UP_SECONDS = 60
 DELAY_MS = 40
@@ -37,18 +41,27 @@ TRIPS, PUMP_SECONDS = 10, 1.0
 Nodes = dict[str, Host]
 
 
+@pytest.fixture(scope="module", params=FORM)
+def plane(request: pytest.FixtureRequest) -> str:
+    """The data plane of our two ends."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(plane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Three countries, 40 ms apart, the foreign one configured as its operator would.
 
-    A lab that you name yourself (``PARANAL_LAB``) stays up, and is taken again by the next run.
+    Labs that you name yourself (``PARANAL_LAB`` and the plane) stay up, and are taken again by the
+    next run.
     """
     document = yaml.safe_load((ROOT / "agreement" / "all-live.yml").read_text(encoding="utf-8"))
     document["members"][FOREIGN] |= {"gateway": "foreign", "data_plane": "kernel"}
+    for code in PEERS:
+        document["members"][code]["data_plane"] = plane
     path = tmp_path_factory.mktemp("agreement") / "foreign.yml"
     path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
     named = os.environ.get("PARANAL_LAB")
-    made = Lab(named or "t-foreign")
+    made = Lab(f"{named or 't-foreign'}-{plane}")
     try:
         raising.up(
             made, Wish(members=MEMBERS, agreement=str(path), foreign=(FOREIGN,)), os.getpid()
@@ -123,18 +136,24 @@ def numbers(node: Host, key: str) -> set[str]:
 
 
 @pytest.mark.req("R6", "B4")
-def test_both_pairs_are_up_as_agreed_whoever_begins(lab: Lab, nodes: Nodes) -> None:
+def test_both_pairs_are_up_as_agreed_whoever_begins(lab: Lab, nodes: Nodes, plane: str) -> None:
     (asked,), (answered,) = (sas_with(nodes[code], FOREIGN) for code in PEERS)
     assert (asked.get("initiator"), answered.get("initiator")) == ("yes", None)
     for sa in (asked, answered):
         suite = (sa["encr-alg"], sa["encr-keysize"], sa["prf-alg"], sa["dh-group"])
         assert suite == ("AES_GCM_16", "256", "PRF_HMAC_SHA2_384", "ECP_384")
+        extended = {child.get("esn") for child in sa["child-sas"].values()}
+        assert extended == {"1" if plane == "kernel" else None}
 
     def agreed() -> bool:
         # The first CHILD_SA that a foreign end makes has no exchange, and ends a little later.
         return all(node.run("paranal tunnels verify").rc == 0 for node in nodes.values())
 
     assert eventually(agreed, UP_SECONDS), "paranal tunnels verify on our ends"
+    for node in nodes.values() if plane == "kernel" else ():
+        held = states(node)
+        assert set(held) >= numbers(node, "spi-in") | numbers(node, "spi-out")
+        assert all(re.search(r"flag [^\n]*\besn\b", state.text) for state in held.values())
 
 
 def trip_ms(lab: Lab, one: str, other: str, service: str) -> float:
@@ -156,7 +175,7 @@ def kernel_spis(lab: Lab) -> set[str]:
 @pytest.mark.req("R6", "B4", "D4")
 @pytest.mark.parametrize("peer", PEERS)
 def test_traffic_passes_both_ways_as_esp_of_both_sas_and_nothing_in_clear(
-    lab: Lab, nodes: Nodes, peer: str
+    lab: Lab, nodes: Nodes, plane: str, peer: str
 ) -> None:
     members, node = lab.agreement().members, nodes[peer]
     inner = " or ".join(f"net {members[code]['inner_prefix']}" for code in (peer, FOREIGN))
@@ -175,7 +194,7 @@ def test_traffic_passes_both_ways_as_esp_of_both_sas_and_nothing_in_clear(
     assert (len(ours), len(theirs)) == (2, 2)
     near, far = (members[code]["wan_address"] for code in (peer, FOREIGN))
     expected = {(far, near, spi) for spi in ours} | {(near, far, spi) for spi in theirs}
-    between = {flow for flow in esp_flows(wire.seen, "udp") if set(flow[:2]) == {near, far}}
+    between = {flow for flow in esp_flows(wire.seen, FORM[plane]) if set(flow[:2]) == {near, far}}
     assert between == expected
     assert ours | theirs <= kernel_spis(lab)
 

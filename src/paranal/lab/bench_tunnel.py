@@ -42,17 +42,17 @@ SERVICE = "strategic"
 def measure(lab: Lab) -> dict[str, Figure]:
     """Measure a provisioned lab in which every pair is open."""
     pairs = pairs_of(lab)
-    carried = carries(lab, pairs[-1])
+    pair = measured_pair(lab, pairs)
+    carried = carries(lab, pair)
     faults.impair(lab, Impairment(delay_ms=DELAY_MS))
     with Watch(lab, sorted(lab.facts()["members"])) as watch:
         everything = [establish(lab, watch, pairs) for _ in range(SAMPLES)]
-        one = [establish(lab, watch, pairs[-1:]) for _ in range(SAMPLES)]
+        one = [establish(lab, watch, [pair]) for _ in range(SAMPLES)]
         establish(lab, watch, pairs)
-        first, last = pairs[0].one, pairs[-1].other
         back = {
-            "back_initiator": [killed(lab, watch, pairs, first) for _ in range(SAMPLES)],
-            "back_responder": [killed(lab, watch, pairs, last) for _ in range(SAMPLES)],
-            "back_partition": [parted(lab, watch, pairs, last)],
+            "back_initiator": [killed(lab, watch, pairs, pair.one) for _ in range(SAMPLES)],
+            "back_responder": [killed(lab, watch, pairs, pair.other) for _ in range(SAMPLES)],
+            "back_partition": [parted(lab, watch, pairs, pair.other)],
         }
         timed = handshakes(lab, watch, pairs[-1])
     faults.impair(lab, Impairment())
@@ -65,6 +65,17 @@ def measure(lab: Lab) -> dict[str, Figure]:
         **timed,
         **carried,
     }
+
+
+def measured_pair(lab: Lab, pairs: Sequence[Pair]) -> Pair:
+    """Return the pair of the first and the last member on the data plane that is measured.
+
+    That is the kernel's where a member has it, and a pair of two such members is not mixed.
+    """
+    planes = {code: each["data_plane"] for code, each in sorted(lab.facts()["members"].items())}
+    plane = "kernel" if "kernel" in planes.values() else "userspace"
+    first, *_, last = (code for code, its in planes.items() if its == plane)
+    return next(pair for pair in pairs if (pair.one, pair.other) == (first, last))
 
 
 def establish(lab: Lab, watch: Watch, pairs: Sequence[Pair]) -> float:
@@ -83,10 +94,15 @@ def establish(lab: Lab, watch: Watch, pairs: Sequence[Pair]) -> float:
 
 
 def killed(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
-    """Kill one daemon, which its unit starts again; return the seconds until all is whole."""
-    begun = now()
+    """Kill one daemon, which its unit starts again; return the seconds until all is whole.
+
+    From the moment when its own gateway finds it gone: to tell a machine so takes seconds.
+    """
+    account, asked = watch.accounts[member], now()
     with step(f"killing the daemon of {member}"):
         lab.exec(member, "systemctl", "kill", "--signal=KILL", "strongswan")
+        until(lambda: account.gone(asked) < now(), LONGEST_SECONDS)
+        begun = min(account.gone(asked), now())
         return watch.back(pairs, begun, LONGEST_SECONDS, QUIET_SECONDS) - begun
 
 

@@ -40,6 +40,13 @@ def udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> byt
     return _packet(addresses, socket.IPPROTO_UDP, head + struct.pack("!H", check) + payload)
 
 
+def esp(source: str, target: str, spi: str, sequence: int) -> bytes:
+    """Return an ESP packet that nobody encrypted; ``spi`` is eight hexadecimal digits."""
+    addresses = ip_address(source).packed + ip_address(target).packed
+    content = bytes.fromhex(spi) + struct.pack("!I", sequence) + bytes(48)
+    return _packet(addresses, socket.IPPROTO_ESP, content)
+
+
 def fragments(packet: bytes, size: int = 1400, number: int = 1) -> list[bytes]:
     """Cut a packet into IP fragments with ``size`` octets of content, a multiple of eight."""
     content = packet[_header(packet) :]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,6 +40,11 @@ class Account:
                 break
             held = line
         return held
+
+    def gone(self, after: float) -> float:
+        """Return when it first said after a moment that no daemon answered; infinity: not yet."""
+        silent = (at for at, line in self.said if at > after and line["charon"] is None)
+        return next(silent, inf)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,10 +57,10 @@ class PeerClient:
         self, peer: Peer, port: int, question: wire.PeerQuestion, deadline_seconds: float
     ) -> reading.Given:
         """Return what the peer answers within the deadline; it never raises and never guesses."""
-        url = f"https://{endpoint(peer.addresses[CHANNEL], port)}{PATH}"
+        place = (peer.addresses[CHANNEL], port)
         try:
             async with asyncio.timeout(deadline_seconds):
-                given = await self._ask(url, peer.ask_names[CHANNEL], question)
+                given = await self._ask(place, peer.ask_names[CHANNEL], question)
         except (TimeoutError, httpx.TimeoutException):
             refusal = Refusal("PAR-0543", member=self.code, seconds=f"{deadline_seconds:g}")
             given = reading.silent("TIMEOUT", refusal)
@@ -83,22 +84,26 @@ class PeerClient:
             await client.aclose()
         self._users.clear()
 
-    async def _ask(self, url: str, server_name: str, question: wire.PeerQuestion) -> reading.Given:
+    async def _ask(
+        self, place: tuple[str, int], server_name: str, question: wire.PeerQuestion
+    ) -> reading.Given:
         body = wire.encode(question)
         try:
-            status, answer = await self._send(url, server_name, body)
+            status, answer = await self._send(place, server_name, body)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
             # The peer closed a kept connection while we picked it up. It answers a question that it
             # did log with REFUSED (PAR-0547), so that sending it again cannot count twice.
-            status, answer = await self._send(url, server_name, body)
+            status, answer = await self._send(place, server_name, body)
         return reading.given(self.code, question.request_id, status, answer)
 
-    async def _send(self, url: str, server_name: str, body: bytes) -> tuple[int, bytes]:
-        async with (
-            self._current() as client,
-            client.stream(
+    async def _send(
+        self, place: tuple[str, int], server_name: str, body: bytes
+    ) -> tuple[int, bytes]:
+        async with self._current() as client:
+            _check_way(self._local, place)
+            async with client.stream(
                 "POST",
-                url,
+                f"https://{endpoint(*place)}{PATH}",
                 content=body,
                 headers={
                     "host": server_name,
@@ -106,14 +111,13 @@ class PeerClient:
                     "accept-encoding": "identity",
                 },
                 extensions={"sni_hostname": server_name},
-            ) as response,
-        ):
-            data = bytearray()
-            async for chunk in response.aiter_raw():
-                data += chunk
-                if len(data) > wire.ANSWER_MAX:
-                    break
-            return response.status_code, bytes(data)
+            ) as response:
+                data = bytearray()
+                async for chunk in response.aiter_raw():
+                    data += chunk
+                    if len(data) > wire.ANSWER_MAX:
+                        break
+                return response.status_code, bytes(data)
 
     def _connect(self, context: ssl.SSLContext) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(
@@ -152,6 +156,18 @@ class PeerClient:
                 del self._users[other]
             for other in replaced:
                 await other.aclose()
+
+
+def _check_way(source: str, place: tuple[str, int]) -> None:
+    """Raise ``OSError`` where the kernel would not send; a UDP socket asks it without a packet.
+
+    With no tunnel a policy of the kernel drops what a kept connection sends, and TCP waits: only
+    who connects is told.
+    """
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as asked:
+        asked.bind((source, 0))
+        asked.connect(place)
 
 
 def _kind_of(error: Exception) -> str:

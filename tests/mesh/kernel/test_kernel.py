@@ -10,11 +10,12 @@ import pytest
 from testinfra.host import Host
 
 from paranal.agreement import Agreement
+from paranal.agreement.address import host_prefix
 from paranal.agreement.connections import LIFE_BYTES, LIFE_PACKETS, REPLAY_WINDOW
-from paranal.lab import names, people
+from paranal.lab import names, packets, people
 from paranal.lab.lab import Lab
 from tests.mesh.conftest import KERNEL, MEMBERS
-from tests.mesh.kernel.xfrm import State, errors, policies, rules, states
+from tests.mesh.kernel.xfrm import State, errors, policies, risen, rules, states
 from tests.mesh.support import (
     PERSON,
     Views,
@@ -36,12 +37,6 @@ FRAME_SECONDS = 40.0
 UNKNOWN_SPI = "deadbeef"
 FAR_AHEAD = 100_000
 """A sequence number that no replay window refuses."""
-
-
-def _wrong(node: Host, before: dict[str, int]) -> dict[str, int]:
-    """Return the error counters that have risen since ``before``, and by how much."""
-    now = errors(node)
-    return {name: now[name] - before[name] for name in now if now[name] != before[name]}
 
 
 @pytest.mark.req("B4", "R6")
@@ -93,7 +88,7 @@ def test_every_tunnel_has_its_policies_and_a_drop_below_them(
     own = views[gateway]["member"]
     for peer in views[gateway]["peers"]:
         for channel in peer["pair"]["channels"]:
-            here, there = (side["addresses"][channel] + "/32" for side in (own, peer))
+            here, there = (host_prefix(side["addresses"][channel]) for side in (own, peer))
             for direction in ("in", "fwd"):
                 assert f"dst {own['wan_address']}" in held[direction, there, here]
             assert f"dst {peer['wan_address']}" in held["out", here, there]
@@ -107,7 +102,7 @@ def test_every_tunnel_has_its_policies_and_a_drop_below_them(
 
 
 def _drops(prefix: str) -> list[tuple[str, str, str]]:
-    everywhere = "0.0.0.0/0"
+    everywhere = "::/0" if ":" in prefix else "0.0.0.0/0"
     inward = [(direction, prefix, everywhere) for direction in ("in", "fwd")]
     return [("out", everywhere, prefix), *inward]
 
@@ -130,7 +125,7 @@ def test_a_query_between_kernels_is_esp_that_both_rules_and_no_error_count(
     flows = esp_flows(seen.seen, "esp")
     assert (wan["pe"], wan["co"], spis(co, "pe")["operational"]) in flows
     assert (wan["co"], wan["pe"], spis(pe, "co")["operational"]) in flows
-    assert {code: _wrong(nodes[code], quiet[code]) for code in quiet} == {"co": {}, "pe": {}}
+    assert {code: risen(nodes[code], quiet[code]) for code in quiet} == {"co": {}, "pe": {}}
 
 
 @pytest.mark.req("B4", "R6")
@@ -147,7 +142,7 @@ def test_a_kernel_and_a_userspace_gateway_ask_each_other_in_udp(
     flows = esp_flows(seen.seen, "udp")
     assert (wan["pe"], wan["mx"], spis(nodes["mx"], "pe")["operational"]) in flows
     assert (wan["mx"], wan["pe"], spis(nodes["pe"], "mx")["operational"]) in flows
-    assert _wrong(nodes["pe"], quiet) == {}
+    assert risen(nodes["pe"], quiet) == {}
 
 
 @pytest.mark.req("B3", "B4")
@@ -168,7 +163,7 @@ def test_a_packet_that_is_sent_again_is_dropped_and_counted(
         )
         spi = replayed.result()
     assert spi in spis(pe, "co").values(), "it was one of ours"
-    assert eventually(lambda: _wrong(pe, before) == {"XfrmInStateSeqError": 1}, 10), _wrong(
+    assert eventually(lambda: risen(pe, before) == {"XfrmInStateSeqError": 1}, 10), risen(
         pe, before
     )
     assert states(pe)[spi].number("replay") == 1
@@ -181,13 +176,16 @@ def test_esp_of_no_tunnel_is_dropped_and_counted(
     pe = nodes["pe"]
     before = errors(pe)
     wan = {code: agreement.members[code]["wan_address"] for code in ("co", "pe")}
-    given = {"link": names.wan_link("pe"), "source": wan["co"], "target": wan["pe"]}
-    in_part(lab, names.WAN, "esp", spi=UNKNOWN_SPI, sequence=1, **given)
-    assert eventually(lambda: _wrong(pe, before) == {"XfrmInNoStates": 1}, 10), _wrong(pe, before)
+
+    def inject(spi: str, sequence: int) -> None:
+        packet = packets.esp(wan["co"], wan["pe"], spi, sequence)
+        in_part(lab, names.WAN, "plant", link=names.wan_link("pe"), packet=packet.hex())
+
+    inject(UNKNOWN_SPI, 1)
+    assert eventually(lambda: risen(pe, before) == {"XfrmInNoStates": 1}, 10), risen(pe, before)
     # With an SPI that exists: the kernel's own tag says that nobody who has the key wrote it.
-    spi = spis(pe, "co")["operational"]
-    in_part(lab, names.WAN, "esp", spi=spi, sequence=FAR_AHEAD, **given)
-    assert eventually(lambda: "XfrmInStateProtoError" in _wrong(pe, before), 10), _wrong(pe, before)
+    inject(spis(pe, "co")["operational"], FAR_AHEAD)
+    assert eventually(lambda: "XfrmInStateProtoError" in risen(pe, before), 10), risen(pe, before)
 
 
 @pytest.fixture
@@ -211,7 +209,9 @@ def test_traps_and_drops_stand_before_any_key_is_agreed(
     pe = nodes["pe"]
     assert sas_with(pe, "co") == []
     co = next(peer for peer in views["pe"]["peers"] if peer["code"] == "co")
-    here, there = (side["addresses"]["operational"] + "/32" for side in (views["pe"]["member"], co))
+    here, there = (
+        host_prefix(side["addresses"]["operational"]) for side in (views["pe"]["member"], co)
+    )
     held = policies(pe)
     for key in (("out", here, there), ("in", there, here), ("fwd", there, here)):
         assert "tmpl" in held[key]
@@ -270,7 +270,7 @@ def test_without_charon_the_drops_hold_and_without_them_the_firewall(
     seen = on_node(pe, "call", **call)
     assert "PermissionError" in seen["error"]
     assert seen["milliseconds"] < 1000
-    assert _wrong(pe, before).keys() == {"XfrmOutPolBlock"}
+    assert risen(pe, before).keys() == {"XfrmOutPolBlock"}
 
     pe.check_output("ip xfrm policy flush")
     assert policies(pe) == {}

@@ -54,6 +54,12 @@ def errors(node: Host) -> dict[str, int]:
     return {name: int(number) for name, number in (line.split() for line in lines)}
 
 
+def risen(node: Host, before: dict[str, int]) -> dict[str, int]:
+    """Return the error counters that have risen since ``before``, and by how much."""
+    now = errors(node)
+    return {name: now[name] - before[name] for name in now if now[name] != before[name]}
+
+
 def rules(node: Host, chain: str) -> dict[str, int]:
     """Return how many packets each counted rule of a chain of ours has accepted, by comment."""
     listed = json.loads(node.check_output("nft --json list chain inet paranal %s", chain))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import inf
 from typing import Any
 
 import pytest
@@ -58,6 +59,12 @@ def test_only_what_lasts_to_the_end_counts() -> None:
 
 def test_what_was_whole_before_the_event_counts_from_the_event() -> None:
     assert whole_since([PAIR], accounts([(1, OURS)], [(1, THEIRS)]), 4) == 4
+
+
+def test_a_daemon_is_gone_from_when_its_gateway_no_longer_finds_it() -> None:
+    silent: dict[str, Any] = {"charon": None, "sas": {}}
+    account = Account("gw.co", [(1, silent), (2, {"charon": 1.5, "sas": {}}), (5, silent)])
+    assert [account.gone(after) for after in (0, 2, 5)] == [1, 5, inf]
 
 
 def test_one_broken_pair_breaks_the_mesh() -> None:
