@@ -29,7 +29,7 @@ class Pair:
 
         def ask(some: Sequence[bytes]) -> list[str | None]:
             texts = [message.hex() for message in some]
-            said: list[str | None] = self.two.script("co", "offer", **given, messages=texts)
+            said: list[str | None] = self.two.script("co", "ike_request", **given, messages=texts)
             return said
 
         return answers(ask, messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,7 +12,7 @@ from testinfra.host import Host
 
 from paranal.agreement import Agreement
 from paranal.agreement.connections import LIFE_BYTES, LIFE_PACKETS, REPLAY_WINDOW
-from paranal.lab import names, people
+from paranal.lab import names, packets, people
 from paranal.lab.lab import Lab
 from tests.mesh.conftest import KERNEL, MEMBERS
 from tests.mesh.kernel.xfrm import State, errors, policies, rules, states
@@ -180,13 +181,18 @@ def test_esp_of_no_tunnel_is_dropped_and_counted(
 ) -> None:
     pe = nodes["pe"]
     before = errors(pe)
-    wan = {code: agreement.members[code]["wan_address"] for code in ("co", "pe")}
-    given = {"link": names.wan_link("pe"), "source": wan["co"], "target": wan["pe"]}
-    in_part(lab, names.WAN, "esp", spi=UNKNOWN_SPI, sequence=1, **given)
+    co, gateway = (agreement.members[code]["wan_address"] for code in ("co", "pe"))
+
+    def send(spi: str, sequence: int) -> None:
+        payload = bytes.fromhex(spi) + sequence.to_bytes(4, "big") + bytes(48)
+        packet = packets.ip(co, gateway, socket.IPPROTO_ESP, payload)
+        in_part(lab, names.WAN, "send", link=names.wan_link("pe"), packet=packet.hex())
+
+    send(UNKNOWN_SPI, 1)
     assert eventually(lambda: _wrong(pe, before) == {"XfrmInNoStates": 1}, 10), _wrong(pe, before)
     # With an SPI that exists: the kernel's own tag says that nobody who has the key wrote it.
     spi = spis(pe, "co")["operational"]
-    in_part(lab, names.WAN, "esp", spi=spi, sequence=FAR_AHEAD, **given)
+    send(spi, FAR_AHEAD)
     assert eventually(lambda: "XfrmInStateProtoError" in _wrong(pe, before), 10), _wrong(pe, before)
 
 

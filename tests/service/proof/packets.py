@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import struct
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from paranal.audit.proof import values
 from paranal.audit.proof.ruleset import Rule, Ruleset
 from paranal.audit.proof.space import Packet
 from paranal.audit.proof.values import FIELDS, IPV4, IPV6, Values, address_text, interface_name
+from paranal.lab import packets
 
 CLIENT_PORT = 40000
 ACK = 16
@@ -35,17 +35,7 @@ def reverse(flow: Flow) -> Flow:
 
 def header(source: int, destination: int, protocol: int, hops: int, payload: bytes) -> bytes:
     """Return a packet of either family; addresses as places on the line."""
-    a, b = (ipaddress.ip_address(address_text(each)) for each in (source, destination))
-    if a.version == 6:
-        start = struct.pack("!IHBB", 6 << 28, len(payload), protocol, hops)
-        return start + a.packed + b.packed + payload
-    length = 20 + len(payload)
-    start = struct.pack("!BBHHHBBH", 0x45, 0, length, 1, 0x4000, hops, protocol, 0)
-    plain = start + a.packed + b.packed
-    total = sum(struct.unpack("!10H", plain))
-    total = (total & 0xFFFF) + (total >> 16)
-    checksum = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
-    return plain[:10] + struct.pack("!H", checksum) + plain[12:] + payload
+    return packets.ip(address_text(source), address_text(destination), protocol, payload, hops)
 
 
 def transport(packet: Packet, about: Flow | None) -> bytes:
