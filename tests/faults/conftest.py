@@ -18,13 +18,14 @@ from paranal.lab.lab import Lab
 from tests.faults.support import DISTANCE, SINGLE_SECONDS, healed, odd, until
 from tests.mesh.conftest import (
     agreement,
+    far_apart,
     lab,
     no_clear_text,
     nodes,
-    pytest_generate_tests,
     pytest_runtest_makereport,
     pytest_sessionstart,
     settled,
+    unattended,
     views,
     watch,
 )
@@ -33,13 +34,14 @@ FIGURES = ROOT / ".build" / "reports" / "faults.json"
 
 __all__ = [
     "agreement",
+    "far_apart",
     "lab",
     "no_clear_text",
     "nodes",
-    "pytest_generate_tests",
     "pytest_runtest_makereport",
     "pytest_sessionstart",
     "settled",
+    "unattended",
     "views",
     "watch",
 ]
