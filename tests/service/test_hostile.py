@@ -6,7 +6,6 @@ What a gateway must drop is dropped by its kernel here already; what it must put
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -16,11 +15,9 @@ from pathlib import Path
 import pytest
 
 from paranal.lab import packets, tampering
+from tests.service.namespaces import ENDS, Namespaces, routed
 
 SRC = Path(__file__).parents[2] / "src"
-ENDS = {4: ("198.51.100.18", "203.0.113.18"), 6: ("2001:db8:1::18", "2001:db8:2::18")}
-ROUTERS = {4: ("198.51.100.17", "203.0.113.17"), 6: ("2001:db8:1::17", "2001:db8:2::17")}
-LENGTHS = {4: 28, 6: 64}
 RECEIVE = """
 import json, socket, sys
 six = ":" in sys.argv[1]
@@ -43,58 +40,19 @@ with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM
 """
 
 
-def _run(*words: str, given: str = "") -> str:
-    done = subprocess.run(  # noqa: S603 - our own words
-        words, input=given, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (words, done.stderr)
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def spaces() -> Iterator[dict[str, str]]:
-    """Namespaces ``client``, ``wan``, ``server`` in a row; the names of their own."""
-    made = {part: f"hostile-{part}-{os.getpid()}" for part in ("client", "wan", "server")}
-    for space in made.values():
-        _run("ip", "netns", "add", space)
-        # A link's own address is there at once: nobody is asked first whether it is taken.
-        now = "net.ipv6.conf.default.accept_dad=0"
-        _run("ip", "netns", "exec", space, "sysctl", "-qw", now)
-    try:
-        for side, (part, link) in enumerate((("client", "w-cl"), ("server", "w-se"))):
-            space, wan = made[part], made["wan"]
-            far = ("name", "wan", "netns", space)
-            _run("ip", "-n", wan, "link", "add", link, "type", "veth", "peer", *far)
-            _run("ip", "-n", wan, "link", "set", link, "up")
-            _run("ip", "-n", space, "link", "set", "wan", "up")
-            for family in (4, 6):
-                bits, near = LENGTHS[family], ROUTERS[family][side]
-                nodad = ("nodad",) if family == 6 else ()
-                _run("ip", "-n", wan, "addr", "add", f"{near}/{bits}", "dev", link, *nodad)
-                own = f"{ENDS[family][side]}/{bits}"
-                _run("ip", "-n", space, "addr", "add", own, "dev", "wan", *nodad)
-                _run("ip", "-n", space, f"-{family}", "route", "add", "default", "via", near)
-        forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        _run("ip", "netns", "exec", made["wan"], "sysctl", "-qw", *forwarding)
+def spaces() -> Iterator[Namespaces]:
+    with routed("hostile") as made:
         yield made
-    finally:
-        for space in made.values():
-            _run("ip", "netns", "del", space)
 
 
-def _in(spaces: dict[str, str], part: str, *words: str, given: str = "") -> str:
-    return _run("ip", "netns", "exec", spaces[part], *words, given=given)
-
-
-def _received(spaces: dict[str, str], family: int, act: list[str], part: str) -> list[bytes]:
+def _received(spaces: Namespaces, family: int, act: list[str], part: str) -> list[bytes]:
     """Return the datagrams that reach the server's port 500 while ``act`` runs in ``part``."""
-    place = ("ip", "netns", "exec", spaces["server"], sys.executable, "-c", RECEIVE)
-    with subprocess.Popen(  # noqa: S603 - our own words
-        (*place, ENDS[family][1]), stdout=subprocess.PIPE, text=True
-    ) as server:
+    words = spaces.words("server", sys.executable, "-c", RECEIVE, ENDS[family][1])
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - ours
         assert server.stdout is not None
         assert server.stdout.readline() == "bound\n"
-        _in(spaces, part, *act)
+        spaces.run(part, *act)
         return [bytes.fromhex(one) for one in json.loads(server.stdout.readline())]
 
 
@@ -109,7 +67,7 @@ def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_only_fragments_that_make_one_datagram_are_put_together(
-    spaces: dict[str, str], tmp_path: Path, family: int
+    spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
     seen = _received(spaces, family, _attack(tmp_path, "fragments", family), "wan")
     chance = random.Random(0)  # noqa: S311 - lengths only
@@ -122,7 +80,7 @@ def test_only_fragments_that_make_one_datagram_are_put_together(
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_flood_sends_what_was_asked_and_ends(
-    spaces: dict[str, str], tmp_path: Path, family: int
+    spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
     order = _attack(tmp_path, "flood", family, rate=100, seconds=0.5)
     seen = _received(spaces, family, order, "wan")
@@ -134,7 +92,7 @@ def test_a_flood_sends_what_was_asked_and_ends(
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("what", sorted(tampering.DOWNGRADES))
 def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
-    spaces: dict[str, str], family: int, what: str
+    spaces: Namespaces, family: int, what: str
 ) -> None:
     request = packets.ike_sa_init(random.Random(1))  # noqa: S311 - repeatable
     bit, before, after = tampering.DOWNGRADES[what]
@@ -142,10 +100,10 @@ def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
     if what == "ml-kem":  # a transform that `classic` does not have
         request = request[:74] + before.to_bytes(2, "big") + request[76:]
     send = [sys.executable, "-c", SEND, ENDS[family][1]]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
+    spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
     assert _received(spaces, family, [*send, request.hex()], "client") == [request]
     rules = [(f"downgrade {what}", tampering.edited(what))]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
+    spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
     answer = bytes([*request[:19], 0x20, *request[20:]])  # a response's flag
     assert _received(spaces, family, [*send, answer.hex()], "client") == [answer]
     (seen,) = _received(spaces, family, [*send, request.hex()], "client")
@@ -153,14 +111,14 @@ def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
     assert (
         seen[: place.start] + seen[place.stop :] == request[: place.start] + request[place.stop :]
     )
-    listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+    listing = spaces.run("wan", "nft", "--json", "list", "ruleset")
     assert tampering.present(listing) == {f"downgrade {what}": 1}
 
 
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_is_lost_one_way_or_too_long_is_counted_and_does_not_arrive(
-    spaces: dict[str, str], family: int
+    spaces: Namespaces, family: int
 ) -> None:
     client, server = ENDS[family]
     send = [sys.executable, "-c", SEND, server]
@@ -168,12 +126,12 @@ def test_what_is_lost_one_way_or_too_long_is_counted_and_does_not_arrive(
         ([("lost cl se", tampering.lost(client, server))], "00"),
         ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], "00" * 1300),
     ):
-        _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
+        spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
         assert len(_received(spaces, family, [*send, text], "client")) == 1
-        _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
+        spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
         assert _received(spaces, family, [*send, text], "client") == []
-        listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+        listing = spaces.run("wan", "nft", "--json", "list", "ruleset")
         assert tampering.present(listing) == {rules[0][0]: 1}
     back = [("lost se cl", tampering.lost(server, client))]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
+    spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
     assert len(_received(spaces, family, [*send, "00"], "client")) == 1, "only the other way"
