@@ -9,12 +9,13 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from paranal.lab import packets, tampering
+from paranal.lab import hostile, packets, tampering
 from tests.service.namespaces import ENDS, Namespaces, routed
 
 SRC = Path(__file__).parents[2] / "src"
@@ -23,8 +24,9 @@ import json, socket, sys
 six = ":" in sys.argv[1]
 with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as line:
     line.bind((sys.argv[1], 500))
-    line.settimeout(0.5)
     print("bound", flush=True)
+    sys.stdin.read()  # until all is sent
+    line.settimeout(0.1)
     seen = []
     try:
         while True:
@@ -46,22 +48,38 @@ def spaces() -> Iterator[Namespaces]:
         yield made
 
 
-def _received(spaces: Namespaces, family: int, act: list[str], part: str) -> list[bytes]:
-    """Return the datagrams that reach the server's port 500 while ``act`` runs in ``part``."""
+def _received(spaces: Namespaces, family: int, act: Callable[[], object]) -> list[bytes]:
+    """Return the datagrams that reach the server's port 500 of what ``act`` sends."""
     words = spaces.words("server", sys.executable, "-c", RECEIVE, ENDS[family][1])
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - ours
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, **pipes, text=True) as server:  # noqa: S603 - our own words
         assert server.stdout is not None
         assert server.stdout.readline() == "bound\n"
-        spaces.run(part, *act)
-        return [bytes.fromhex(one) for one in json.loads(server.stdout.readline())]
+        act()
+        told, _ = server.communicate()
+        return [bytes.fromhex(one) for one in json.loads(told)]
 
 
-def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str]:
+def _sent(spaces: Namespaces, family: int, octets: bytes) -> list[bytes]:
+    """Return what the server receives of one datagram of the client."""
+    words = (sys.executable, "-c", SEND, ENDS[family][1], octets.hex())
+    return _received(spaces, family, lambda: spaces.run("client", *words))
+
+
+def _attacked(
+    spaces: Namespaces, family: int, folder: Path, kind: str, **asked: object
+) -> list[bytes]:
+    """Return what the server receives of an attack out of ``wan``."""
     source, target = ENDS[family]
     order = {"kind": kind, "target": target, "via": target, "under": [source], "seed": 1, **asked}
-    environment = ("env", f"PYTHONPATH={SRC}")
-    program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(tmp_path))
-    return [*environment, *program]
+    program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(folder))
+
+    def act() -> None:
+        spaces.run("wan", "env", f"PYTHONPATH={SRC}", *program)
+        while hostile.running(folder):  # in the background, and bounded by itself
+            time.sleep(0.02)
+
+    return _received(spaces, family, act)
 
 
 @pytest.mark.req("B4")
@@ -69,7 +87,7 @@ def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str
 def test_only_fragments_that_make_one_datagram_are_put_together(
     spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
-    seen = _received(spaces, family, _attack(tmp_path, "fragments", family), "wan")
+    seen = _attacked(spaces, family, tmp_path, "fragments")
     chance = random.Random(0)  # noqa: S311 - lengths only
     long, short = (len(packets.ike_sa_init(chance, padding)) for padding in (3000, 0))
     assert [len(one) for one in seen] == [long, long, short], "in order, out of order, tiny"
@@ -82,8 +100,7 @@ def test_only_fragments_that_make_one_datagram_are_put_together(
 def test_a_flood_sends_what_was_asked_and_ends(
     spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
-    order = _attack(tmp_path, "flood", family, rate=100, seconds=0.5)
-    seen = _received(spaces, family, order, "wan")
+    seen = _attacked(spaces, family, tmp_path, "flood", rate=100, seconds=0.5)
     assert len(seen) == 50
     assert len({one[:8] for one in seen}) == 50, "each a stranger of its own"
 
@@ -99,14 +116,13 @@ def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
     place = slice(bit // 8, bit // 8 + 2)
     if what == "ml-kem":  # a transform that `classic` does not have
         request = request[:74] + before.to_bytes(2, "big") + request[76:]
-    send = [sys.executable, "-c", SEND, ENDS[family][1]]
     spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
-    assert _received(spaces, family, [*send, request.hex()], "client") == [request]
+    assert _sent(spaces, family, request) == [request]
     rules = [(f"downgrade {what}", tampering.edited(what))]
     spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
     answer = bytes([*request[:19], 0x20, *request[20:]])  # a response's flag
-    assert _received(spaces, family, [*send, answer.hex()], "client") == [answer]
-    (seen,) = _received(spaces, family, [*send, request.hex()], "client")
+    assert _sent(spaces, family, answer) == [answer]
+    (seen,) = _sent(spaces, family, request)
     assert seen[place] == after.to_bytes(2, "big")
     assert (
         seen[: place.start] + seen[place.stop :] == request[: place.start] + request[place.stop :]
@@ -121,17 +137,16 @@ def test_what_is_lost_one_way_or_too_long_is_counted_and_does_not_arrive(
     spaces: Namespaces, family: int
 ) -> None:
     client, server = ENDS[family]
-    send = [sys.executable, "-c", SEND, server]
-    for rules, text in (
-        ([("lost cl se", tampering.lost(client, server))], "00"),
-        ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], "00" * 1300),
+    for rules, octets in (
+        ([("lost cl se", tampering.lost(client, server))], bytes(1)),
+        ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], bytes(1300)),
     ):
         spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
-        assert len(_received(spaces, family, [*send, text], "client")) == 1
+        assert len(_sent(spaces, family, octets)) == 1
         spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
-        assert _received(spaces, family, [*send, text], "client") == []
+        assert _sent(spaces, family, octets) == []
         listing = spaces.run("wan", "nft", "--json", "list", "ruleset")
         assert tampering.present(listing) == {rules[0][0]: 1}
     back = [("lost se cl", tampering.lost(server, client))]
     spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
-    assert len(_received(spaces, family, [*send, "00"], "client")) == 1, "only the other way"
+    assert len(_sent(spaces, family, bytes(1))) == 1, "only the other way"

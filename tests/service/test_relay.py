@@ -29,7 +29,7 @@ ASK = """
 import json, socket, sys, time
 seen = []
 with socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, 2) as line:
-    line.settimeout(0.5)
+    line.settimeout(0.2)
     line.connect((sys.argv[1], 9))
     for number in range(int(sys.argv[2]) + 1):
         begun = time.monotonic()
