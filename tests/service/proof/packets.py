@@ -88,9 +88,13 @@ class Sender:
             for rule in chain.rules
             if rule.verdict and all(each.spans for each in rule.condition.values())
         ]
-        self.flows = list(flows)
+        self.flows = [*flows, *map(reverse, flows)]
+        self.meant = {
+            str(rule): [flow for flow in self.flows if _meets(flow, rule)] for rule in self.rules
+        }
         self.local = [values.address(each) for each in local]
         self.pools = {name: self._pool(name) for name in FIELDS}
+        self.allowed: dict[tuple[str, Values], list[int]] = {}
 
     def _pool(self, field: str) -> list[int]:
         """Return the edges of every set that a rule names, and what lies just outside them."""
@@ -150,7 +154,9 @@ class Sender:
             allowed = allowed & family
         if rule and field in rule.condition and (rule.condition[field] & allowed).spans:
             allowed = allowed & rule.condition[field]
-        pool = [each for each in self.pools[field] if each in allowed]
+        if (field, allowed) not in self.allowed:
+            self.allowed[field, allowed] = [one for one in self.pools[field] if one in allowed]
+        pool = self.allowed[field, allowed]
         if field in ("sport", "dport") and CLIENT_PORT in allowed and self.random.random() < 0.5:
             return CLIENT_PORT
         if pool and self.random.random() < 0.7:
@@ -160,9 +166,7 @@ class Sender:
 
     def _along(self, packet: dict[str, int], rule: Rule | None) -> Flow | None:
         """Put the packet on a flow that is known, either way; an error is about one."""
-        both = [*self.flows, *map(reverse, self.flows)]
-        meant = [flow for flow in both if rule and _meets(flow, rule)]
-        flow = self.random.choice(meant or both)
+        flow = self.random.choice((rule and self.meant[str(rule)]) or self.flows)
         ends = [values.address(flow.source), values.address(flow.destination)]
         if (ends[0] in IPV4) != (packet["source"] in IPV4):
             return None
