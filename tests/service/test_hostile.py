@@ -51,8 +51,9 @@ def spaces() -> Iterator[Namespaces]:
 def _received(spaces: Namespaces, family: int, act: Callable[[], object]) -> list[bytes]:
     """Return the datagrams that reach the server's port 500 of what ``act`` sends."""
     words = spaces.words("server", sys.executable, "-c", RECEIVE, ENDS[family][1])
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(words, **pipes, text=True) as server:  # noqa: S603 - our own words
+    with subprocess.Popen(  # noqa: S603 - our own words
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "bound\n"
         act()

@@ -52,7 +52,7 @@ def within() -> Iterator[In]:
             pair = ("type", "veth", "peer", "name", link, "netns", made.names["router"])
             made.run("gateway", "ip", "link", "add", link, *pair)
             for part, address in (("gateway", near), ("router", far)):
-                # That nobody answers is known after three tries: of a second each, were it not said.
+                # That nobody answers is known after three tries, else of a second each.
                 made.run(part, "sysctl", "-qw", f"net.ipv6.neigh.{link}.retrans_time_ms=100")
                 made.run(part, "ip", "link", "set", link, "up")
                 made.run(part, "ip", "address", "add", f"{address}/64", "dev", link)

@@ -46,9 +46,9 @@ def pair(
 ) -> Iterator[Pair]:
     folder, profile = Path(tmp_path_factory.mktemp("lab")), request.param
     suite = "forky" if profile == "hybrid" else "trixie"
-    with gateways(f"offers-{profile}", folder, suite) as two:
+    with gateways(profile, folder, suite) as two:
         made, agreement = Pair(two, profile), declared(profile, None)
-        two.apply("pe", agreement, 1)
+        two.apply("pe", agreement, 0)
         two.apply("co", agreement)
         assert eventually(lambda: len(made.spis()) == 2, 10), two.log("co")[-3000:]
         yield made
