@@ -21,12 +21,11 @@ from testinfra.host import Host
 from paranal.lab import people
 from paranal.lab.lab import Lab
 from paranal.lab.names import border
-from tests.mesh.flows import background
+from tests.mesh.flows import numbered
 from tests.mesh.support import (
     PERSON,
     POST,
     SCRIPTS,
-    TUNNEL,
     Views,
     ask_from_border,
     by_hand,
@@ -78,27 +77,6 @@ def _questions(lab: Lab, views: Views) -> Iterator[Callable[[], dict[str, Any]]]
             lab.exec(border("co"), "touch", STOP)
 
 
-@contextmanager
-def _packets(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tuple[int, int]]]:
-    """Have numbered packets go from Colombia to Peru; yielded: end it, (sent, lost)."""
-    own, peer = (views[code]["member"] for code in ENDS)
-    ends = {"source": own["addresses"]["operational"], "target": peer["addresses"]["operational"]}
-    there, here = (TUNNEL[member["data_plane"]] for member in (peer, own))
-    with (
-        background(nodes["pe"], "packets", "/run/received.json", receive=there, **ends) as received,
-        background(nodes["co"], "packets", "/run/sent.json", send=here, **ends) as sent,
-    ):
-        assert eventually(lambda: bool(received()), 10), "no packet comes through"
-
-        def ended() -> tuple[int, int]:
-            nodes["co"].check_output("systemctl stop sent")
-            total = int(sent())
-            eventually(lambda: received() == total, 2)
-            return total, total - int(received())
-
-        yield ended
-
-
 Outcome = dict[str, Any]
 Watch = Callable[[], AbstractContextManager[Outcome]]
 
@@ -111,7 +89,7 @@ def watched(lab: Lab, nodes: dict[str, Host], views: Views) -> Watch:
     def watch() -> Iterator[Outcome]:
         outcome: Outcome = {}
         assert eventually(lambda: tunnels_up(nodes["co"], ["pe"]), SECONDS_BACK)
-        with _questions(lab, views) as asked, _packets(nodes, views) as counted:
+        with _questions(lab, views) as asked, numbered(nodes, views) as counted:
             yield outcome
             outcome |= asked()
             outcome["sent"], outcome["lost"] = counted()
