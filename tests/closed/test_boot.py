@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from testinfra.host import Host
 
-from paranal.lab import names
+from paranal.lab import names, packets
 from paranal.lab.lab import Lab
 from paranal.lab.names import WAN
 from paranal.lab.raising import reboot
@@ -51,7 +51,7 @@ def early(nodes: dict[str, Host], views: Views) -> Iterator[None]:
     ours, theirs = (views[code]["member"]["addresses"]["operational"] for code in ("pe", "co"))
     anywhere = "::" if ":" in ours else "0.0.0.0"  # noqa: S104 - nft says who reaches it
     given = {
-        "offer_inner": {"pairs": [[ours, theirs]], "file": "/run/offer_inner.json"},
+        "inner_traffic": {"pairs": [[ours, theirs]], "file": "/run/inner_traffic.json"},
         "receive": {"address": anywhere, "port": 9, "file": "/run/receive.json"},
     }
     files = {}
@@ -78,24 +78,25 @@ def test_no_inner_packet_passes_in_clear_while_a_node_boots(
     ours, theirs = (views[code]["member"]["addresses"]["operational"] for code in ("pe", "co"))
     link = names.wan_link("pe")
     injected = f"{theirs}.9 > {ours}.9:"
-    packets = {"link": link, "source": theirs, "target": ours, "seconds": BOOT_SECONDS}
+    packet = packets.udp(theirs, ours, (9, 9), b"injected").hex()
+    given = {"link": link, "packet": packet, "seconds": BOOT_SECONDS}
     with (
         watch.expecting(link, theirs, ours) as seen,
         ThreadPoolExecutor(1) as pool,
     ):
-        sent = pool.submit(in_part, lab, WAN, "inject", **packets)
+        sent = pool.submit(in_part, lab, WAN, "send", **given)
         reboot(lab, "pe", hard=hard)
         nodes["pe"] = connect(lab, "pe")
         assert sent.result() > 100
         assert [line for line in seen() if injected not in line] == []
     pe = nodes["pe"]
-    assert json.loads(pe.file("/run/offer_inner.json").content_string)["offered"] > 100
+    assert json.loads(pe.file("/run/inner_traffic.json").content_string)["offered"] > 100
     assert json.loads(pe.file("/run/receive.json").content_string) == 0
     assert counted(pe, "clear_in") > 100, "what was injected did not arrive"
     order = "systemctl show --property=ActiveEnterTimestampMonotonic --value {}"
     first, wall = (
         int(pe.check_output(order.format(unit)))
-        for unit in ("offer_inner.service", "paranal-firewall.service")
+        for unit in ("inner_traffic.service", "paranal-firewall.service")
     )
     assert first < wall, "nothing was offered before the firewall stood"
     assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), BACK_SECONDS)

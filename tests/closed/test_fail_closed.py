@@ -74,7 +74,7 @@ def offered(nodes: dict[str, Host], views: Views) -> Iterator[Watched]:
         offers = [
             stack.enter_context(
                 background(
-                    nodes[code], "offer_inner", "/run/offer_inner.json", pairs=_pairs(views, code)
+                    nodes[code], "inner_traffic", "/run/inner.json", pairs=_pairs(views, code)
                 )
             )
             for code in HURT

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from paranal.lab import names
+from paranal.lab import names, packets
 from paranal.lab.lab import Lab
 from tests.mesh.breaking import FLUSH, HEAL, broken, receiving, without_routes
 from tests.mesh.conftest import PLANE
@@ -39,22 +39,13 @@ def forge(lab: Lab, nodes: dict[str, Host], views: Views, watch: Capture) -> For
     """Send, in clear to Peru's gateway, the very next segment of a held flow from Colombia."""
     theirs, ours = (views[code]["member"]["addresses"]["operational"] for code in ("co", "pe"))
     link = names.wan_link("pe")
-    station = nodes["pe"].file("/sys/class/net/wan/address").content_string.strip()
+    station = nodes["pe"].file("/sys/class/net/wan/address").content_string.strip().replace(":", "")
 
     def send(flow: dict[str, int], flags: int, payload: str) -> None:
-        tuple_ = {"source": (theirs, flow["port"]), "target": (ours, 7443)}
-        numbers = {"seq": flow["seq"], "ack": flow["ack"], "station": station.replace(":", "")}
+        ports, numbers = (flow["port"], 7443), (flow["seq"], flow["ack"])
+        packet = packets.tcp(theirs, ours, ports, numbers, flags, payload.encode())
         with watch.expecting(link, theirs, ours) as seen:
-            in_part(
-                lab,
-                names.WAN,
-                "forge",
-                link=link,
-                flags=flags,
-                payload=payload,
-                **tuple_,
-                **numbers,
-            )
+            in_part(lab, names.WAN, "send", link=link, packet=packet.hex(), station=station)
             assert eventually(lambda: any(f".{flow['port']} > " in line for line in seen()), 5)
 
     return send

@@ -19,13 +19,14 @@ from tests.faults.support import DISTANCE, SINGLE_SECONDS, healed, odd, until
 from tests.mesh.conftest import (
     AGREEMENT,
     agreement,
+    far_apart,
     lab,
     no_clear_text,
     nodes,
-    pytest_generate_tests,
     pytest_runtest_makereport,
     pytest_sessionstart,
     settled,
+    unattended,
     views,
     watch,
 )
@@ -34,13 +35,14 @@ FIGURES = ROOT / ".build" / "reports" / f"faults-{AGREEMENT}.json"
 
 __all__ = [
     "agreement",
+    "far_apart",
     "lab",
     "no_clear_text",
     "nodes",
-    "pytest_generate_tests",
     "pytest_runtest_makereport",
     "pytest_sessionstart",
     "settled",
+    "unattended",
     "views",
     "watch",
 ]

@@ -107,5 +107,5 @@ def test_over_a_path_of_1280_tunnels_come_up_and_answers_of_any_size_pass(
         # The control: a longer packet on the same path, which no firewall saw, is lost.
         co, pe = (views[code]["member"]["wan_address"] for code in ("co", "pe"))
         longer = packets.udp(co, pe, (9, 9), bytes(1400))
-        on_node(nodes["co"], "plant", link="wan", packet=longer.hex())
+        on_node(nodes["co"], "send", link="wan", packet=longer.hex())
         assert faults.present(lab)["caught"][lost] == before + 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from paranal.lab.lab import Lab
 from paranal.lab.owner import owner
 from paranal.pki import lab as authorities
 from tests.foreign.libreswan import CERTIFICATE, ipsec_conf
+from tests.mesh import support
 from tests.mesh.forgery import forge
 from tests.service.nodes import Node, rendered
 
@@ -205,12 +205,7 @@ def der(crl: bytes) -> bytes:
 
 def eventually(true: Callable[[], bool]) -> bool:
     """Tell whether something becomes true in time."""
-    deadline = time.monotonic() + ENOUGH_SECONDS
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+    return support.eventually(true, ENOUGH_SECONDS)
 
 
 @contextmanager

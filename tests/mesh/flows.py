@@ -1,4 +1,4 @@
-"""What runs on a node for the length of a block: a script that writes, a query held open."""
+"""What runs on a node for the length of a block: a script that writes, packets, a query held."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from testinfra.host import Host
 
-from tests.mesh.support import ASKER, PERSON, SCRIPTS, Views, eventually
+from paranal.lab import packets
+from tests.mesh.support import ASKER, PERSON, SCRIPTS, TUNNEL, Views, eventually
 
 ASK_AGAIN = "touch /run/hold.again"
 
@@ -40,6 +41,38 @@ def background(node: Host, script: str, file: str, **given: Any) -> Iterator[Cal
     finally:
         node.run("systemctl stop %s", unit)
         node.run("rm --force %s", file)
+
+
+@contextmanager
+def numbered(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tuple[int, list[int]]]]:
+    """Have numbered packets go from Colombia to Peru; yielded: how many were sent, and which lost.
+
+    The first question ends the sending. It may be asked more than once: packets under way get two
+    seconds to arrive.
+    """
+    own, peer = (views[code]["member"] for code in ("co", "pe"))
+    source, target = (side["addresses"]["operational"] for side in (own, peer))
+    packet = packets.udp(source, target, (9, 9), b"numbered" + bytes(8) + b"\xff" * 8).hex()
+    here, there = (TUNNEL[side["data_plane"]] for side in (own, peer))
+    with background(
+        nodes["pe"], "numbered", "/run/came.json", receive=there, packet=packet
+    ) as came:
+        # What is sent before it listens would count as lost.
+        assert eventually(lambda: came() is not None, 10), "nobody listens"
+        with background(
+            nodes["co"], "numbered", "/run/sent.json", send=here, packet=packet
+        ) as sent:
+            assert eventually(lambda: came()["came"] > 0, 10), "no packet comes through"
+
+            def counted() -> tuple[int, list[int]]:
+                nodes["co"].check_output("systemctl stop sent")
+                total = int(sent())
+                eventually(lambda: came()["came"] >= total, 2)
+                seen = came()
+                last = seen["came"] + len(seen["missing"])
+                return total, [*seen["missing"], *range(last, total)]
+
+            yield counted
 
 
 @contextmanager

@@ -292,7 +292,7 @@ class Capture:
         mark = f"{source}.{port} > {target}.9:"
         self.expect(mark)
         packet = packets.udp(source, target, (port, 9), b"planted")
-        in_part(self._lab, WAN, "plant", link=link, packet=packet.hex())
+        in_part(self._lab, WAN, "send", link=link, packet=packet.hex())
         return eventually(lambda: any(mark in line for line in self.seen), READY_SECONDS)
 
     @contextmanager

@@ -11,6 +11,7 @@ from tests.mesh.conftest import (
     pytest_runtest_makereport,
     pytest_sessionstart,
     settled,
+    unattended,
     views,
     watch,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_sessionstart",
     "settled",
+    "unattended",
     "views",
     "watch",
 ]

@@ -43,7 +43,7 @@ class Way:
         given = {"source": self.source, "target": self.peer["wan_address"]}
         texts = [message.hex() for message in messages]
         said: list[str | None] = on_node(
-            self.node, "offer", **given, seconds=ANSWER_SECONDS, messages=texts
+            self.node, "ike_request", **given, seconds=ANSWER_SECONDS, messages=texts
         )
         return said
 

@@ -10,6 +10,7 @@ import json
 import socket
 import ssl
 import sys
+import tempfile
 
 
 def main() -> None:
@@ -20,7 +21,10 @@ def main() -> None:
     context.verify_mode = ssl.CERT_NONE
     context.maximum_version = ssl.TLSVersion[asked["tls"]]
     if asked["pem"]:
-        context.load_cert_chain(asked["pem"])
+        with tempfile.NamedTemporaryFile("w") as file:  # the one way in
+            file.write(asked["pem"])
+            file.flush()
+            context.load_cert_chain(file.name)
     try:
         plain = socket.create_connection((asked["to"], asked["port"]), 5, (asked["from"], 0))
         connection = http.client.HTTPConnection(asked["to"])

@@ -39,6 +39,18 @@ PAIR = ("co", "pe")
 LOG = "/var/log/charon.log"
 RIGHTS = ("NET_ADMIN", "NET_RAW")
 SCRIPTS = ROOT / "tests" / "mesh" / "on_node"
+SET_UP = """
+set -e
+ip address add "$1/32" dev wan
+ip link set wan up
+ip link set lo up
+ip route add "$2" dev wan
+ip address add "$3/32" dev lo
+ip address add "$4/32" dev lo
+dpkg --install /root/paranal.deb >/dev/null
+install --directory --mode=0700 /etc/swanctl/ppk
+"""
+"""Given: the own address on the wide area, the peer's, and the two inner ones."""
 APPLY = """
 import json, sys
 from paranal.tunnels.charon import Charon
@@ -91,7 +103,10 @@ class Gateways:
         return {"connection": found, "text": text}
 
     def apply(self, code: str, agreement: Agreement, seconds: float = 15, **keys: str) -> Any:  # noqa: ANN401
-        """Apply the agreement at one end; ``keys`` replace the true ones."""
+        """Apply the agreement at one end; ``keys`` replace the true ones.
+
+        ``seconds``: how long it waits for the tunnels, not at all where the other end comes later.
+        """
         given = {
             "declared": [self.connection(code, agreement)],
             "keys": self.keys(code, agreement) | {k.replace("_", "-"): v for k, v in keys.items()},
@@ -151,7 +166,7 @@ def gateways(name: str, folder: Path, suite: str = "trixie") -> Iterator[Gateway
     """Bring the two up with charon running and nothing loaded, yield them, and leave nothing."""
     docker, agreement = ensure(), declared("classic", None)
     ensure_image(docker, RECIPES[suite], STATE / "build")
-    lab = Lab(f"svc-{name}")
+    lab = Lab(f"svc-{name}-{os.getpid()}")
     maker = Maker(lab.name, RECIPES[suite].tag, lab.home.root, owner(os.getpid()))
     pki.ensure(folder, agreement)
     nodes = {code: Node(docker, names.container(lab.name, code), code) for code in PAIR}
@@ -164,20 +179,13 @@ def gateways(name: str, folder: Path, suite: str = "trixie") -> Iterator[Gateway
             docker.call("start", node.container)
             node.put(_files(folder, agreement, code))
         _wire(docker.containers(lab.name), {code: node.container for code, node in nodes.items()})
+        for code, far in (PAIR, PAIR[::-1]):
+            own, peer = agreement.members[code], agreement.members[far]
+            inner = [own["addresses"][channel] for channel in ("operational", "strategic")]
+            words = (own["wan_address"], peer["wan_address"], *inner)
+            nodes[code].must("sh", "-c", SET_UP, "sh", *words)
+            docker.call("exec", "--detach", nodes[code].container, "/usr/sbin/charon-systemd")
         for code, node in nodes.items():
-            own, far = (agreement.members[one] for one in (code, *({*PAIR} - {code})))
-            for channel in ("operational", "strategic"):
-                node.must("ip", "address", "add", f"{own['addresses'][channel]}/32", "dev", "lo")
-            node.must("ip", "address", "add", f"{own['wan_address']}/32", "dev", "wan")
-            node.must("ip", "link", "set", "wan", "up")
-            node.must("ip", "link", "set", "lo", "up")
-            node.must("dpkg", "--install", "/root/paranal.deb")
-            node.must("install", "--directory", "--mode=0700", "/etc/swanctl/ppk")
-        for code, node in nodes.items():
-            (far_code,) = {*PAIR} - {code}
-            far = agreement.members[far_code]["wan_address"]
-            node.must("ip", "route", "add", far, "dev", "wan")
-            docker.call("exec", "--detach", node.container, "/usr/sbin/charon-systemd")
             until(
                 lambda node=node: node.run("swanctl", "--stats").returncode == 0, f"{code} charon"
             )

@@ -80,10 +80,12 @@ chown paranal-national /etc/paranal/tls/asker.pem
 chown -R postgres:postgres /etc/postgresql
 dpkg --install /root/paranal.deb >/dev/null
 mkdir -p /run/haproxy
-pg_ctlcluster 17 main start
+pg_ctlcluster 17 main start &  # it looks twice a second, and three times more
+until pg_isready --quiet; do sleep 0.05; done
 runuser -u postgres -- python3 -P -B -m paranal.query.migrate
 runuser -u paranal-source -- \\
     paranal source import - --format jsonl --source national </root/people.jsonl
+wait %1
 """
 
 
@@ -214,8 +216,6 @@ class Mesh:
         By default Peru's operational service asks Colombia's about the demonstration's wanted
         person; ``words`` change what is not as it should be.
         """
-        if caller is not None:
-            self.nodes[at].put({"/root/caller.pem": caller.pem})
         question = {
             "request_id": str(uuid4()),
             "purpose": "border_entry",
@@ -226,7 +226,7 @@ class Mesh:
             "to": self.views["co"]["member"]["addresses"]["operational"],
             "port": 7443,
             "name": "pe.q.co.paranal.example",
-            "pem": "/root/caller.pem" if caller else None,
+            "pem": caller.pem.decode() if caller else None,
             "tls": "TLSv1_3",
             "method": "POST",
             "path": "/v1/person",

@@ -6,28 +6,27 @@ What a gateway must drop is dropped by its kernel here already; what it must put
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from paranal.lab import packets, tampering
+from paranal.lab import hostile, packets, tampering
+from tests.service.namespaces import ENDS, Namespaces, routed
 
 SRC = Path(__file__).parents[2] / "src"
-ENDS = {4: ("198.51.100.18", "203.0.113.18"), 6: ("2001:db8:1::18", "2001:db8:2::18")}
-ROUTERS = {4: ("198.51.100.17", "203.0.113.17"), 6: ("2001:db8:1::17", "2001:db8:2::17")}
-LENGTHS = {4: 28, 6: 64}
 RECEIVE = """
 import json, socket, sys
 six = ":" in sys.argv[1]
 with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as line:
     line.bind((sys.argv[1], 500))
-    line.settimeout(0.5)
     print("bound", flush=True)
+    sys.stdin.read()  # until all is sent
+    line.settimeout(0.1)
     seen = []
     try:
         while True:
@@ -43,75 +42,53 @@ with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM
 """
 
 
-def _run(*words: str, given: str = "") -> str:
-    done = subprocess.run(  # noqa: S603 - our own words
-        words, input=given, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (words, done.stderr)
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def spaces() -> Iterator[dict[str, str]]:
-    """Namespaces ``client``, ``wan``, ``server`` in a row; the names of their own."""
-    made = {part: f"hostile-{part}-{os.getpid()}" for part in ("client", "wan", "server")}
-    for space in made.values():
-        _run("ip", "netns", "add", space)
-        # A link's own address is there at once: nobody is asked first whether it is taken.
-        now = "net.ipv6.conf.default.accept_dad=0"
-        _run("ip", "netns", "exec", space, "sysctl", "-qw", now)
-    try:
-        for side, (part, link) in enumerate((("client", "w-cl"), ("server", "w-se"))):
-            space, wan = made[part], made["wan"]
-            far = ("name", "wan", "netns", space)
-            _run("ip", "-n", wan, "link", "add", link, "type", "veth", "peer", *far)
-            _run("ip", "-n", wan, "link", "set", link, "up")
-            _run("ip", "-n", space, "link", "set", "wan", "up")
-            for family in (4, 6):
-                bits, near = LENGTHS[family], ROUTERS[family][side]
-                nodad = ("nodad",) if family == 6 else ()
-                _run("ip", "-n", wan, "addr", "add", f"{near}/{bits}", "dev", link, *nodad)
-                own = f"{ENDS[family][side]}/{bits}"
-                _run("ip", "-n", space, "addr", "add", own, "dev", "wan", *nodad)
-                _run("ip", "-n", space, f"-{family}", "route", "add", "default", "via", near)
-        forwarding = ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
-        _run("ip", "netns", "exec", made["wan"], "sysctl", "-qw", *forwarding)
+def spaces() -> Iterator[Namespaces]:
+    with routed("hostile") as made:
         yield made
-    finally:
-        for space in made.values():
-            _run("ip", "netns", "del", space)
 
 
-def _in(spaces: dict[str, str], part: str, *words: str, given: str = "") -> str:
-    return _run("ip", "netns", "exec", spaces[part], *words, given=given)
-
-
-def _received(spaces: dict[str, str], family: int, act: list[str], part: str) -> list[bytes]:
-    """Return the datagrams that reach the server's port 500 while ``act`` runs in ``part``."""
-    place = ("ip", "netns", "exec", spaces["server"], sys.executable, "-c", RECEIVE)
+def _received(spaces: Namespaces, family: int, act: Callable[[], object]) -> list[bytes]:
+    """Return the datagrams that reach the server's port 500 of what ``act`` sends."""
+    words = spaces.words("server", sys.executable, "-c", RECEIVE, ENDS[family][1])
     with subprocess.Popen(  # noqa: S603 - our own words
-        (*place, ENDS[family][1]), stdout=subprocess.PIPE, text=True
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         assert server.stdout.readline() == "bound\n"
-        _in(spaces, part, *act)
-        return [bytes.fromhex(one) for one in json.loads(server.stdout.readline())]
+        act()
+        told, _ = server.communicate()
+        return [bytes.fromhex(one) for one in json.loads(told)]
 
 
-def _attack(tmp_path: Path, kind: str, family: int, **asked: object) -> list[str]:
+def _sent(spaces: Namespaces, family: int, octets: bytes) -> list[bytes]:
+    """Return what the server receives of one datagram of the client."""
+    words = (sys.executable, "-c", SEND, ENDS[family][1], octets.hex())
+    return _received(spaces, family, lambda: spaces.run("client", *words))
+
+
+def _attacked(
+    spaces: Namespaces, family: int, folder: Path, kind: str, **asked: object
+) -> list[bytes]:
+    """Return what the server receives of an attack out of ``wan``."""
     source, target = ENDS[family]
     order = {"kind": kind, "target": target, "via": target, "under": [source], "seed": 1, **asked}
-    environment = ("env", f"PYTHONPATH={SRC}")
-    program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(tmp_path))
-    return [*environment, *program]
+    program = (sys.executable, "-sm", "paranal.lab.hostile", json.dumps(order), str(folder))
+
+    def act() -> None:
+        spaces.run("wan", "env", f"PYTHONPATH={SRC}", *program)
+        while hostile.running(folder):  # in the background, and bounded by itself
+            time.sleep(0.02)
+
+    return _received(spaces, family, act)
 
 
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_only_fragments_that_make_one_datagram_are_put_together(
-    spaces: dict[str, str], tmp_path: Path, family: int
+    spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
-    seen = _received(spaces, family, _attack(tmp_path, "fragments", family), "wan")
+    seen = _attacked(spaces, family, tmp_path, "fragments")
     chance = random.Random(0)  # noqa: S311 - lengths only
     long, short = (len(packets.ike_sa_init(chance, padding)) for padding in (3000, 0))
     assert [len(one) for one in seen] == [long, long, short], "in order, out of order, tiny"
@@ -122,10 +99,9 @@ def test_only_fragments_that_make_one_datagram_are_put_together(
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_a_flood_sends_what_was_asked_and_ends(
-    spaces: dict[str, str], tmp_path: Path, family: int
+    spaces: Namespaces, tmp_path: Path, family: int
 ) -> None:
-    order = _attack(tmp_path, "flood", family, rate=100, seconds=0.5)
-    seen = _received(spaces, family, order, "wan")
+    seen = _attacked(spaces, family, tmp_path, "flood", rate=100, seconds=0.5)
     assert len(seen) == 50
     assert len({one[:8] for one in seen}) == 50, "each a stranger of its own"
 
@@ -134,46 +110,44 @@ def test_a_flood_sends_what_was_asked_and_ends(
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("what", sorted(tampering.DOWNGRADES))
 def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
-    spaces: dict[str, str], family: int, what: str
+    spaces: Namespaces, family: int, what: str
 ) -> None:
     request = packets.ike_sa_init(random.Random(1))  # noqa: S311 - repeatable
     bit, before, after = tampering.DOWNGRADES[what]
     place = slice(bit // 8, bit // 8 + 2)
     if what == "ml-kem":  # a transform that `classic` does not have
         request = request[:74] + before.to_bytes(2, "big") + request[76:]
-    send = [sys.executable, "-c", SEND, ENDS[family][1]]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
-    assert _received(spaces, family, [*send, request.hex()], "client") == [request]
+    spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
+    assert _sent(spaces, family, request) == [request]
     rules = [(f"downgrade {what}", tampering.edited(what))]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
+    spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
     answer = bytes([*request[:19], 0x20, *request[20:]])  # a response's flag
-    assert _received(spaces, family, [*send, answer.hex()], "client") == [answer]
-    (seen,) = _received(spaces, family, [*send, request.hex()], "client")
+    assert _sent(spaces, family, answer) == [answer]
+    (seen,) = _sent(spaces, family, request)
     assert seen[place] == after.to_bytes(2, "big")
     assert (
         seen[: place.start] + seen[place.stop :] == request[: place.start] + request[place.stop :]
     )
-    listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+    listing = spaces.run("wan", "nft", "--json", "list", "ruleset")
     assert tampering.present(listing) == {f"downgrade {what}": 1}
 
 
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_is_lost_one_way_or_too_long_is_counted_and_does_not_arrive(
-    spaces: dict[str, str], family: int
+    spaces: Namespaces, family: int
 ) -> None:
     client, server = ENDS[family]
-    send = [sys.executable, "-c", SEND, server]
-    for rules, text in (
-        ([("lost cl se", tampering.lost(client, server))], "00"),
-        ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], "00" * 1300),
+    for rules, octets in (
+        ([("lost cl se", tampering.lost(client, server))], bytes(1)),
+        ([("mtu se 1280", rule) for rule in tampering.narrow(server, 1280)], bytes(1300)),
     ):
-        _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR)
-        assert len(_received(spaces, family, [*send, text], "client")) == 1
-        _in(spaces, "wan", "nft", "-f", "-", given=tampering.script(rules))
-        assert _received(spaces, family, [*send, text], "client") == []
-        listing = _in(spaces, "wan", "nft", "--json", "list", "ruleset")
+        spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
+        assert len(_sent(spaces, family, octets)) == 1
+        spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
+        assert _sent(spaces, family, octets) == []
+        listing = spaces.run("wan", "nft", "--json", "list", "ruleset")
         assert tampering.present(listing) == {rules[0][0]: 1}
     back = [("lost se cl", tampering.lost(server, client))]
-    _in(spaces, "wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
-    assert len(_received(spaces, family, [*send, "00"], "client")) == 1, "only the other way"
+    spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR + tampering.script(back))
+    assert len(_sent(spaces, family, bytes(1))) == 1, "only the other way"

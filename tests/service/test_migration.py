@@ -40,7 +40,7 @@ def test_what_a_pair_ran_before_is_refused_and_what_it_runs_taken(
     both, steps = two
     for last, step in pairwise([Step(""), *steps]):
         agreement = declared(step.profile, step.generation)
-        for code, seconds in (("pe", 1), ("co", 15), *((code, 15) for code in PAIR)):
+        for code, seconds in (("pe", 0), ("co", 15), *((code, 15) for code in PAIR)):
             both.apply(code, agreement, seconds)
         assert eventually(partial(_runs, both, step), 15), both.log("co")[-3000:]
         if not last.profile:

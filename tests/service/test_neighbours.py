@@ -5,8 +5,6 @@ back without a route. A gateway with the rendered rules, and its provider's rout
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +12,8 @@ from operator import sub
 from pathlib import Path
 
 import pytest
+
+from tests.service.namespaces import namespaces
 
 RULES = Path(__file__).parents[1] / "unit" / "templates" / "golden" / "pe-ipv6-userspace.nft"
 GATEWAY, NATIONAL, PEER = "2001:db8:51::2", "3fff:51::1", "2001:db8:52::2"
@@ -41,42 +41,24 @@ SETTLED_SECONDS = 5
 In = Callable[..., str]
 
 
-def _run(*words: str) -> str:
-    done = subprocess.run(  # noqa: S603 - our own words
-        words, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (words, done.stderr)
-    return done.stdout
-
-
 @pytest.fixture
 def within() -> Iterator[In]:
     """Run words in ``gateway`` or ``router``, which share the links ``wan`` and ``inner``."""
-    spaces = {part: f"neighbours-{part}-{os.getpid()}" for part in ("gateway", "router")}
-    ends = {"wan": (GATEWAY, ROUTER), "inner": (NATIONAL, POST)}
-
-    def run(part: str, *words: str) -> str:
-        return _run("ip", "netns", "exec", spaces[part], *words)
-
-    for space in spaces.values():
-        _run("ip", "netns", "add", space)
-        _run("ip", "netns", "exec", space, "sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
-    try:
+    with namespaces("neighbours", "gateway", "router") as made:
         # As a kernel is that was never told otherwise: what the rules alone keep out is seen.
-        run("gateway", "sysctl", "-qw", "net.ipv6.conf.default.accept_ra=2")
-        run("router", "ip", "link", "set", "lo", "up")
-        for link, (near, far) in ends.items():
-            pair = ("type", "veth", "peer", "name", link, "netns", spaces["router"])
-            run("gateway", "ip", "link", "add", link, *pair)
+        made.run("gateway", "sysctl", "-qw", "net.ipv6.conf.default.accept_ra=2")
+        made.run("router", "ip", "link", "set", "lo", "up")
+        for link, (near, far) in {"wan": (GATEWAY, ROUTER), "inner": (NATIONAL, POST)}.items():
+            pair = ("type", "veth", "peer", "name", link, "netns", made.names["router"])
+            made.run("gateway", "ip", "link", "add", link, *pair)
             for part, address in (("gateway", near), ("router", far)):
-                run(part, "ip", "link", "set", link, "up")
-                run(part, "ip", "address", "add", f"{address}/64", "dev", link, "nodad")
-        run("gateway", "ip", "-6", "route", "add", "default", "via", ROUTER)
-        run("gateway", "nft", "--file", str(RULES))
-        yield run
-    finally:
-        for space in spaces.values():
-            _run("ip", "netns", "del", space)
+                # That nobody answers is known after three tries, else of a second each.
+                made.run(part, "sysctl", "-qw", f"net.ipv6.neigh.{link}.retrans_time_ms=100")
+                made.run(part, "ip", "link", "set", link, "up")
+                made.run(part, "ip", "address", "add", f"{address}/64", "dev", link)
+        made.run("gateway", "ip", "-6", "route", "add", "default", "via", ROUTER)
+        made.run("gateway", "nft", "--file", str(RULES))
+        yield made.run
 
 
 def _icmp(within: In, message: bytes, target: str, hops: int = 255) -> None:

@@ -29,7 +29,7 @@ class Pair:
 
         def ask(some: Sequence[bytes]) -> list[str | None]:
             texts = [message.hex() for message in some]
-            said: list[str | None] = self.two.script("co", "offer", **given, messages=texts)
+            said: list[str | None] = self.two.script("co", "ike_request", **given, messages=texts)
             return said
 
         return answers(ask, messages)
@@ -46,9 +46,9 @@ def pair(
 ) -> Iterator[Pair]:
     folder, profile = Path(tmp_path_factory.mktemp("lab")), request.param
     suite = "forky" if profile == "hybrid" else "trixie"
-    with gateways(f"offers-{profile}", folder, suite) as two:
+    with gateways(profile, folder, suite) as two:
         made, agreement = Pair(two, profile), declared(profile, None)
-        two.apply("pe", agreement, 1)
+        two.apply("pe", agreement, 0)
         two.apply("co", agreement)
         assert eventually(lambda: len(made.spis()) == 2, 10), two.log("co")[-3000:]
         yield made

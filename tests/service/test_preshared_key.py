@@ -27,7 +27,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
 def _both(two: Gateways, profile: str, generation: int | None) -> None:
     """Apply at the responder, then at the initiator, and settle both."""
     agreement = declared(profile, generation)
-    two.apply("pe", agreement, 1)
+    two.apply("pe", agreement, 0)
     two.apply("co", agreement)
     for code in PAIR:
         two.apply(code, agreement)
@@ -103,13 +103,13 @@ def test_another_key_makes_no_tunnel_and_the_log_says_which_fault_it_is(two: Gat
     agreement = declared("ppk", 9)
     (key,) = two.keys("co", agreement).values()
     wrong = key[:-1] + ("1" if key[-1] != "1" else "2")
-    two.apply("pe", agreement, 1, co_pe_g9=wrong)
-    two.apply("co", agreement, 6)
+    two.apply("pe", agreement, 0, co_pe_g9=wrong)
+    two.apply("co", agreement, 3)
     sas = [sa for code in PAIR for sa in two.sas(code) if sa.get("ppk") == "yes"]
     assert [sa for sa in sas if sa["state"] == "ESTABLISHED"] == []
     lines = two.log("pe").splitlines()
     assert journal.meaning(lines[-60:]) is Ike.KEY_DIFFERS, "\n".join(lines[-60:])
-    two.apply("pe", agreement, 1)
+    two.apply("pe", agreement, 0)
     # As the timer would: the apply itself has nothing new at this end.
     two.nodes["co"].must("paranal", "tunnels", "heal")
     two.apply("pe", agreement)

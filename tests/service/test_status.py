@@ -37,11 +37,12 @@ def seen(mesh: Mesh, at: str, *probed: str) -> dict[str, Any]:
 
 @pytest.fixture
 def stopped(mesh: Mesh) -> Iterator[None]:
-    """Colombia's alliance service is down, its proxy is up."""
+    """Colombia's alliance service is down, its proxy is up; afterwards that has found it again."""
     mesh.nodes["co"].stop("alliance")
     until(lambda: mesh.nodes["co"].health("alliance") is None, "co stops")
     yield
     mesh.nodes["co"].start("alliance")
+    until(lambda: seen(mesh, "pe", "co")["reached"] == {"co": "answered"}, "co's proxy finds it")
 
 
 def test_the_log_gives_the_last_good_question_of_each_direction(mesh: Mesh) -> None:

@@ -32,19 +32,38 @@ _POINT = bytes.fromhex(
 
 def udp(source: str, target: str, ports: tuple[int, int], payload: bytes) -> bytes:
     """Return a UDP datagram as a whole IP packet, checksum and all; it may be longer than MTU."""
+    head = struct.pack("!HHH", *ports, 8 + len(payload))
+    check = _transport(source, target, socket.IPPROTO_UDP, head + bytes(2) + payload) or 0xFFFF
+    return ip(source, target, socket.IPPROTO_UDP, head + struct.pack("!H", check) + payload)
+
+
+def tcp(
+    source: str,
+    target: str,
+    ports: tuple[int, int],
+    numbers: tuple[int, int],
+    flags: int,
+    payload: bytes = b"",
+) -> bytes:
+    """Return a TCP segment as a whole IP packet, checksum and all.
+
+    ``numbers`` are its sequence and its acknowledgement, ``flags`` the octet that has RST in it.
+    """
+    head = struct.pack("!HHIIBBH", *ports, *numbers, 5 << 4, flags, 1024)
+    check = _transport(source, target, socket.IPPROTO_TCP, head + bytes(4) + payload)
+    return ip(source, target, socket.IPPROTO_TCP, head + struct.pack("!HH", check, 0) + payload)
+
+
+def ip(source: str, target: str, protocol: int, content: bytes, hops: int = 64) -> bytes:
+    """Return an IP packet with anything in it."""
     addresses = ip_address(source).packed + ip_address(target).packed
-    length = 8 + len(payload)
-    pseudo = addresses + struct.pack("!IxxxB", length, socket.IPPROTO_UDP)
-    head = struct.pack("!HHH", *ports, length)
-    check = _checksum(pseudo + head + bytes(2) + payload) or 0xFFFF
-    return _packet(addresses, socket.IPPROTO_UDP, head + struct.pack("!H", check) + payload)
+    return _packet(addresses, protocol, content, hops=hops)
 
 
 def esp(source: str, target: str, spi: str, sequence: int) -> bytes:
     """Return an ESP packet that nobody encrypted; ``spi`` is eight hexadecimal digits."""
-    addresses = ip_address(source).packed + ip_address(target).packed
     content = bytes.fromhex(spi) + struct.pack("!I", sequence) + bytes(48)
-    return _packet(addresses, socket.IPPROTO_ESP, content)
+    return ip(source, target, socket.IPPROTO_ESP, content)
 
 
 def fragments(packet: bytes, size: int = 1400, number: int = 1) -> list[bytes]:
@@ -190,15 +209,25 @@ _CASES: dict[str, Callable[[random.Random], bytes]] = {
 
 
 def _packet(
-    addresses: bytes, protocol: int, content: bytes, place: tuple[int, int] = (0, 0)
+    addresses: bytes,
+    protocol: int,
+    content: bytes,
+    place: tuple[int, int] = (0, 0),
+    hops: int = 64,
 ) -> bytes:
     if len(addresses) == 32:
-        return struct.pack("!IHBB", 0x60000000, len(content), protocol, 64) + addresses + content
+        return struct.pack("!IHBB", 0x60000000, len(content), protocol, hops) + addresses + content
     head = struct.pack(
-        "!BBHHHBBH", 0x45, 0, min(20 + len(content), 0xFFFF), *place, 64, protocol, 0
+        "!BBHHHBBH", 0x45, 0, min(20 + len(content), 0xFFFF), *place, hops, protocol, 0
     )
     check = struct.pack("!H", _checksum(head + addresses))
     return head[:10] + check + addresses + content
+
+
+def _transport(source: str, target: str, protocol: int, content: bytes) -> int:
+    """Return the checksum of what an IP packet carries, with the addresses in it."""
+    addresses = ip_address(source).packed + ip_address(target).packed
+    return _checksum(addresses + struct.pack("!IxxxB", len(content), protocol) + content)
 
 
 def _header(packet: bytes) -> int:

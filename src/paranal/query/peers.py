@@ -16,6 +16,7 @@ from paranal.query.client import httpx
 from paranal.query.files import Watched
 from paranal.query.gate import CHANNEL, SERVICE
 from paranal.query.settings import Peer
+from paranal.tls import tls_context
 
 PATH = f"/v1/{SERVICE}"
 CONNECTIONS = 16
@@ -24,21 +25,6 @@ IDLE_SECONDS = 60.0
 
 RENEWED_SECONDS = 600.0
 """How long connections serve at most: a certificate or list that expires meanwhile is noticed."""
-
-
-def tls_context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:
-    """Return a client context: TLS 1.3, our leaf, one country's CA and its revocation lists.
-
-    ``credentials`` holds key, leaf and issuing CA; every certificate of the peer's chain must have
-    its list in ``crl``. Raises ``OSError`` or ``ssl.SSLError`` for files that do not fit.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cafile=ca)
-    context.load_verify_locations(cafile=crl)
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
-    context.load_cert_chain(credentials)
-    return context
 
 
 class PeerClient:

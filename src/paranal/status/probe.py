@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from paranal.status.facts import Direction, Reach
+from paranal.tls import tls_context
 
 SECONDS = 6.0
 """Longer than charon needs to note a silent peer (a second retransmission comes after 2.5 s)."""
@@ -41,7 +42,8 @@ def reach(
 ) -> Reach:
     """Try one peer's service; raises ``OSError`` or ``ssl.SSLError`` for unusable own files."""
     peer = direction.peer
-    context = _context(credentials, trust / f"{peer['code']}-ca.pem", trust / f"{peer['code']}.crl")
+    ca, crl = (trust / f"{peer['code']}{rest}" for rest in ("-ca.pem", ".crl"))
+    context = tls_context(credentials, ca, crl)
     source = (member["addresses"][direction.channel], 0)
     target = (peer["addresses"][direction.channel], direction.port)
     try:
@@ -72,13 +74,3 @@ def _greet(context: ssl.SSLContext, connection: socket.socket, service: str, nam
         return Reach.NOT_AUTHORISED
     is_turned_down = 400 <= answer.status < http.client.INTERNAL_SERVER_ERROR
     return Reach.ANSWERED if is_turned_down else Reach.HTTP_FAILED
-
-
-def _context(credentials: Path, ca: Path, crl: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_verify_locations(cafile=ca)
-    context.load_verify_locations(cafile=crl)
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_CHAIN
-    context.load_cert_chain(credentials)
-    return context

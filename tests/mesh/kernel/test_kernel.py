@@ -179,7 +179,7 @@ def test_esp_of_no_tunnel_is_dropped_and_counted(
 
     def inject(spi: str, sequence: int) -> None:
         packet = packets.esp(wan["co"], wan["pe"], spi, sequence)
-        in_part(lab, names.WAN, "plant", link=names.wan_link("pe"), packet=packet.hex())
+        in_part(lab, names.WAN, "send", link=names.wan_link("pe"), packet=packet.hex())
 
     inject(UNKNOWN_SPI, 1)
     assert eventually(lambda: risen(pe, before) == {"XfrmInNoStates": 1}, 10), risen(pe, before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import struct
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from paranal.audit.proof import values
 from paranal.audit.proof.ruleset import Rule, Ruleset
 from paranal.audit.proof.space import Packet
 from paranal.audit.proof.values import FIELDS, IPV4, IPV6, Values, address_text, interface_name
+from paranal.lab import packets
 
 CLIENT_PORT = 40000
 ACK = 16
@@ -35,17 +35,7 @@ def reverse(flow: Flow) -> Flow:
 
 def header(source: int, destination: int, protocol: int, hops: int, payload: bytes) -> bytes:
     """Return a packet of either family; addresses as places on the line."""
-    a, b = (ipaddress.ip_address(address_text(each)) for each in (source, destination))
-    if a.version == 6:
-        start = struct.pack("!IHBB", 6 << 28, len(payload), protocol, hops)
-        return start + a.packed + b.packed + payload
-    length = 20 + len(payload)
-    start = struct.pack("!BBHHHBBH", 0x45, 0, length, 1, 0x4000, hops, protocol, 0)
-    plain = start + a.packed + b.packed
-    total = sum(struct.unpack("!10H", plain))
-    total = (total & 0xFFFF) + (total >> 16)
-    checksum = 0xFFFF - ((total & 0xFFFF) + (total >> 16))
-    return plain[:10] + struct.pack("!H", checksum) + plain[12:] + payload
+    return packets.ip(address_text(source), address_text(destination), protocol, payload, hops)
 
 
 def transport(packet: Packet, about: Flow | None) -> bytes:
@@ -98,9 +88,13 @@ class Sender:
             for rule in chain.rules
             if rule.verdict and all(each.spans for each in rule.condition.values())
         ]
-        self.flows = list(flows)
+        self.flows = [*flows, *map(reverse, flows)]
+        self.meant = {
+            str(rule): [flow for flow in self.flows if _meets(flow, rule)] for rule in self.rules
+        }
         self.local = [values.address(each) for each in local]
         self.pools = {name: self._pool(name) for name in FIELDS}
+        self.allowed: dict[tuple[str, Values], list[int]] = {}
 
     def _pool(self, field: str) -> list[int]:
         """Return the edges of every set that a rule names, and what lies just outside them."""
@@ -160,7 +154,9 @@ class Sender:
             allowed = allowed & family
         if rule and field in rule.condition and (rule.condition[field] & allowed).spans:
             allowed = allowed & rule.condition[field]
-        pool = [each for each in self.pools[field] if each in allowed]
+        if (field, allowed) not in self.allowed:
+            self.allowed[field, allowed] = [one for one in self.pools[field] if one in allowed]
+        pool = self.allowed[field, allowed]
         if field in ("sport", "dport") and CLIENT_PORT in allowed and self.random.random() < 0.5:
             return CLIENT_PORT
         if pool and self.random.random() < 0.7:
@@ -170,9 +166,7 @@ class Sender:
 
     def _along(self, packet: dict[str, int], rule: Rule | None) -> Flow | None:
         """Put the packet on a flow that is known, either way; an error is about one."""
-        both = [*self.flows, *map(reverse, self.flows)]
-        meant = [flow for flow in both if rule and _meets(flow, rule)]
-        flow = self.random.choice(meant or both)
+        flow = self.random.choice((rule and self.meant[str(rule)]) or self.flows)
         ends = [values.address(flow.source), values.address(flow.destination)]
         if (ends[0] in IPV4) != (packet["source"] in IPV4):
             return None
