@@ -114,13 +114,13 @@ def objects(listing: Listing, kind: str) -> Iterator[tuple[int, dict[str, Any]]]
 
 def without(listing: Listing, *places: int) -> Listing:
     """Return the rules without some, and with chains whose place is named accepting by policy."""
-    changed = copy.deepcopy(listing)
-    for place in sorted(places, reverse=True):
-        if "chain" in changed["nftables"][place]:
-            changed["nftables"][place]["chain"]["policy"] = "accept"
-        else:
-            del changed["nftables"][place]
-    return changed
+    items = []
+    for place, item in enumerate(listing["nftables"]):
+        if place not in places:
+            items.append(item)
+        elif "chain" in item:
+            items.append({"chain": {**item["chain"], "policy": "accept"}})
+    return {**listing, "nftables": items}
 
 
 def guards(pe: Node) -> dict[str, int]:
@@ -174,9 +174,10 @@ def asked(pe: Node, name: str) -> set[str]:
 
 
 def without_match(listing: Listing, place: int, match: int) -> Listing:
-    changed = copy.deepcopy(listing)
-    del changed["nftables"][place]["rule"]["expr"][match]
-    return changed
+    items = list(listing["nftables"])
+    items[place] = copy.deepcopy(items[place])
+    del items[place]["rule"]["expr"][match]
+    return {**listing, "nftables": items}
 
 
 @pytest.mark.req("B3")
