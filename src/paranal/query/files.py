@@ -40,6 +40,10 @@ class Watched(Generic[T]):
             self._stamp, self._made = stamp, now
         return self._value
 
+    def forget(self) -> None:
+        """Have the value made anew by the next call."""
+        self._stamp = None
+
     def _look(self) -> Stamp:
         stats = (path.stat() for path in self._paths)
         return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)

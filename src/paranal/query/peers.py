@@ -77,8 +77,10 @@ class PeerClient:
         try:
             status, answer = await self._send(place, server_name, body)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            # The peer closed a kept connection while we picked it up. It answers a question that it
-            # did log with REFUSED (PAR-0547), so that sending it again cannot count twice.
+            # The peer closed a kept connection while we picked it up; so it may have done to all of
+            # them. It answers a question that it did log with REFUSED (PAR-0547), so that sending
+            # it again cannot count twice.
+            self._client.forget()
             status, answer = await self._send(place, server_name, body)
         return reading.given(self.code, question.request_id, status, answer)
 
