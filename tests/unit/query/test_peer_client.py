@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from paranal.query import match, peers, wire
+from paranal.query.client import httpx
 from paranal.query.person import Person
 from tests.unit.query.asking import view_of
 
@@ -47,22 +48,22 @@ async def test_a_question_that_outlives_a_rotation_closes_the_old_client_alone(
 async def test_a_peer_that_closed_every_kept_connection_is_asked_over_a_new_one(
     client: peers.PeerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[peers.httpx.MockTransport] = []
+    made: list[httpx.MockTransport] = []
 
-    def transport(**_: object) -> peers.httpx.MockTransport:
+    def transport(**_: object) -> httpx.MockTransport:
         old = not made
 
-        def answer(request: peers.httpx.Request) -> peers.httpx.Response:
+        def answer(request: httpx.Request) -> httpx.Response:
             if old:
-                raise peers.httpx.RemoteProtocolError("closed", request=request)
+                raise httpx.RemoteProtocolError("closed", request=request)
             told = wire.PeerAnswer(QUESTION.request_id, match.CODES["OK"])
-            return peers.httpx.Response(200, stream=peers.httpx.ByteStream(wire.encode(told)))
+            return httpx.Response(200, stream=httpx.ByteStream(wire.encode(told)))
 
-        made.append(peers.httpx.MockTransport(answer))
+        made.append(httpx.MockTransport(answer))
         return made[-1]
 
     monkeypatch.setattr(peers, "_check_way", lambda *_: None)
-    monkeypatch.setattr(peers.httpx, "AsyncHTTPTransport", transport)
+    monkeypatch.setattr(httpx, "AsyncHTTPTransport", transport)
     given = await client.ask(view_of("pe").peer("co"), 7443, QUESTION, 1.0)
     assert (given.answer, len(made)) == ("OK", 2)
     await client.close()
