@@ -54,7 +54,7 @@ def measure(lab: Lab) -> dict[str, Figure]:
             "back_responder": [killed(lab, watch, pairs, pair.other) for _ in range(SAMPLES)],
             "back_partition": [parted(lab, watch, pairs, pair.other)],
         }
-        timed = handshakes(lab, watch, pairs[-1])
+        timed = handshakes(lab, watch, pair)
     faults.impair(lab, Impairment())
     established_all, established_one = statistics.median(everything), statistics.median(one)
     return {
