@@ -23,6 +23,7 @@ from tests.mesh.support import (
     eventually,
     in_part,
     on_node,
+    played,
     tunnels_up,
 )
 
@@ -43,6 +44,7 @@ StartLimitIntervalSec=0
 WantedBy=sysinit.target
 """
 BOOT_SECONDS, BACK_SECONDS = 25, 60
+RULES = "/etc/paranal/firewall.nft"
 
 
 @pytest.fixture
@@ -99,4 +101,24 @@ def test_no_inner_packet_passes_in_clear_while_a_node_boots(
         for unit in ("inner_traffic.service", "paranal-firewall.service")
     )
     assert first < wall, "nothing was offered before the firewall stood"
+    assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), BACK_SECONDS)
+
+
+def test_a_boot_with_an_empty_rule_file_serves_nothing_until_a_run_puts_it_right(
+    lab: Lab, nodes: dict[str, Host]
+) -> None:
+    """nft would read the file without a word, and leave the node open."""
+    on_node(nodes["pe"], "write", files={RULES: ""})
+    reboot(lab, "pe", hard=False)
+    pe = nodes["pe"] = connect(lab, "pe")
+    try:
+        failed = "systemctl is-failed paranal-firewall.service"
+        assert eventually(lambda: pe.run(failed).rc == 0, BOOT_SECONDS)
+        assert "PAR-0733" in pe.check_output("journalctl --boot --unit=paranal-firewall.service")
+        # The upkeep loads what was confirmed; what needs the unit stays down all the same.
+        table = "nft list table inet paranal"
+        assert eventually(lambda: pe.run(table).rc == 0, BOOT_SECONDS)
+        assert [pe.service(name).is_running for name in ("strongswan", "haproxy")] == [False, False]
+    finally:
+        played(lab, "--limit", "pe")
     assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), BACK_SECONDS)
