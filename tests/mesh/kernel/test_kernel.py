@@ -30,6 +30,7 @@ from tests.mesh.support import (
     on_node,
     sas_with,
     spis,
+    tunnels_up,
 )
 
 HEALED_SECONDS = 90
@@ -235,6 +236,25 @@ def test_a_charon_that_was_killed_leaves_no_sa_behind(nodes: dict[str, Host]) ->
         return all(len(pair) == 2 for pair in pairs) and not held & before and len(held) == 8
 
     assert eventually(whole, HEALED_SECONDS), states(pe).keys() & before
+
+
+STOP_WHILE_UPKEEP_STARTS = """
+for turn in 1 2 3 4 5 6; do systemctl start --no-block paranal-heal.service; sleep 0.04; done &
+systemctl stop strongswan.service; stopped=$?; wait; exit $stopped
+"""
+
+
+@pytest.mark.req("B6")
+def test_the_upkeep_does_not_cancel_a_stop_of_charon(nodes: dict[str, Host]) -> None:
+    """An emulated charon takes a third of a second to stop, in which the timer came round."""
+    pe = nodes["pe"]
+    with by_hand(pe, "heal"):
+        try:
+            stopped = pe.run(STOP_WHILE_UPKEEP_STARTS)
+        finally:
+            pe.check_output("systemctl start strongswan.service")
+    assert stopped.rc == 0, stopped.stderr
+    assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), HEALED_SECONDS)
 
 
 @pytest.fixture
