@@ -7,7 +7,7 @@ packet for each renewal of the IKE_SA, and what was agreed before is over.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ import yaml
 from testinfra.host import Host
 
 from paranal.agreement.crypto import PROFILES
+from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.ppk.lab import ensure, store
 from tests.faults.support import edited_in_vain, not_ok
@@ -35,6 +36,7 @@ from tests.profiles.support import STEPS, Config, Step, configured, names_held, 
 from tests.profiles.traffic import questions
 
 ENDS = ("co", "pe")
+FIGURES = ROOT / ".build" / "reports" / "migration.json"
 FOLDER = "/etc/swanctl/ppk"
 WHERE = ("/etc", "/var/lib/paranal", "/var/log", "/run/log", "/home", "/root")
 FOLLOWED_SECONDS = 60
@@ -132,15 +134,13 @@ def _over(nodes: dict[str, Host], step: Step, elder: Config, keys: Mapping[str, 
 @pytest.mark.req("R6", "B4")
 @pytest.mark.usefixtures("settled", "far_apart")
 def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is_refused(
-    lab: Lab,
-    nodes: dict[str, Host],
-    views: Views,
-    steps: list[Step],
-    record_property: Callable[[str, object], None],
+    lab: Lab, nodes: dict[str, Host], views: Views, steps: list[Step]
 ) -> None:
     others = [("co", "cl"), ("co", "mx"), ("pe", "cl"), ("pe", "mx")]
     kept = [spis(nodes[one], other) for one, other in others]
     assert all(kept)
+    figures: dict[str, dict[str, object]] = {}
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
     for turn, (last, step) in enumerate(pairwise(steps)):
         (name,) = names_held(nodes["co"], "pe")
         elder, had = configured(nodes["co"], name), _keys(lab, last)
@@ -154,8 +154,12 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
                 shown += played(lab, "--limit", code, "--diff", "-vvv")
             moved = eventually(partial(_moved, nodes, step.profile, keys), FOLLOWED_SECONDS)
             answers, (sent, lost) = asked(), counted()
-        figures = {"asked": len(answers), "sent": sent, "lost": lost}
-        record_property(f"{turn}: {last.profile} to {step.profile}", json.dumps(figures))
+        figures[f"{turn}: to {step.profile}"] = {
+            "asked": len(answers),
+            "sent": sent,
+            "lost": lost,
+        }
+        FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         assert moved, [sas_with(nodes[code], peer) for code, peer in (ENDS, ENDS[::-1])]
         assert set(spis(nodes["co"], "pe").values()).isdisjoint(old.values())
         assert not_ok(answers) == []
