@@ -16,7 +16,7 @@ CLASSIC = sorted(DOWNGRADES.keys() - {"ml-kem"})
 @pytest.mark.req("B3", "B4")
 @pytest.mark.parametrize(
     "what",
-    [pytest.param(what, marks=[pytest.mark.quick] if what == "dh" else []) for what in CLASSIC],
+    CLASSIC,
 )
 def test_an_edited_request_makes_no_sa_and_ends_none(
     lab: Lab, nodes: dict[str, Host], what: str
