@@ -34,7 +34,8 @@ DECLARED = AGREED.members
 CHOSEN = os.environ.get("PARANAL_MEMBERS", "")
 MEMBERS = sorted(CHOSEN.split(",") if CHOSEN else DECLARED)
 KERNEL = [code for code in MEMBERS if DECLARED[code]["data_plane"] == "kernel"]
-collect_ignore = [] if KERNEL else ["kernel"]  # nothing to ask of a mesh without a machine
+collect_ignore = ["closed", "faults", "kernel", "profiles"]
+"""Each a scenario's own, and collected where it is asked for by name."""
 CLOSED = any(peer["pair"]["line_check"] for peer in member_view(AGREED, "pe")["peers"])
 """Whether nothing is open between Peru and one of the others: Chile, where it is."""
 PLANE = DECLARED["pe"]["data_plane"]

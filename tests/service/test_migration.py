@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from paranal.agreement.crypto import PROFILES
+from tests.mesh.profiles.support import PROBE, STEPS, Step, offer
 from tests.mesh.support import eventually, ike_suite
-from tests.profiles.support import PROBE, STEPS, Step, offer
 from tests.service.gateways import PAIR, Gateways, declared, gateways
 
 

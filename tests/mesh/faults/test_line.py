@@ -15,9 +15,9 @@ from paranal.lab import faults, packets, people
 from paranal.lab.faults import LEAST_MTU
 from paranal.lab.lab import Lab
 from paranal.lab.relay import Impairment
-from tests.faults.conftest import Note
-from tests.faults.support import DISTANCE, ask_for, asking, not_ok, until, whole
 from tests.mesh import support
+from tests.mesh.faults.conftest import Note
+from tests.mesh.faults.support import DISTANCE, ask_for, asking, not_ok, until, whole
 from tests.mesh.support import Views, ask_from_border, on_node, sas_with
 
 FLOW = (Path(support.__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from testinfra.host import Host
 
 from paranal.lab import faults, people
 from paranal.lab.lab import Lab
-from tests.faults.conftest import Note
-from tests.faults.support import (
+from tests.mesh.faults.conftest import Note
+from tests.mesh.faults.support import (
     GIVEN_UP_SECONDS,
     between,
     every_sa,

@@ -12,8 +12,8 @@ from testinfra.host import Host
 
 from paranal.lab import faults
 from paranal.lab.lab import Lab
-from tests.faults.conftest import Note
-from tests.faults.support import asking, at_once, kept, not_ok, pairs_without, until, whole
+from tests.mesh.faults.conftest import Note
+from tests.mesh.faults.support import asking, at_once, kept, not_ok, pairs_without, until, whole
 from tests.mesh.support import Views, sas_with, spis
 
 ENDS = (("co", "pe"), ("pe", "co"))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from paranal.lab.lab import Lab
-from tests.faults.support import Asked, ask_for
+from tests.mesh.faults.support import Asked, ask_for
 from tests.mesh.support import Views
 
 SPELL_SECONDS = 4.0

@@ -19,8 +19,10 @@ from paranal.agreement.crypto import PROFILES
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.ppk.lab import ensure, store
-from tests.faults.support import edited_in_vain, not_ok
+from tests.mesh.faults.support import edited_in_vain, not_ok
 from tests.mesh.flows import numbered
+from tests.mesh.profiles.support import STEPS, Config, Step, configured, names_held, offered
+from tests.mesh.profiles.traffic import questions
 from tests.mesh.support import (
     Views,
     by_hand,
@@ -32,8 +34,6 @@ from tests.mesh.support import (
     sas_with,
     spis,
 )
-from tests.profiles.support import STEPS, Config, Step, configured, names_held, offered
-from tests.profiles.traffic import questions
 
 ENDS = ("co", "pe")
 FIGURES = ROOT / ".build" / "reports" / "migration.json"

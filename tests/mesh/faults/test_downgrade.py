@@ -7,10 +7,10 @@ from testinfra.host import Host
 
 from paranal.lab.lab import Lab
 from paranal.lab.tampering import DOWNGRADES
-from tests.faults.support import edited_in_vain
+from tests.mesh.faults.support import edited_in_vain
 
 CLASSIC = sorted(DOWNGRADES.keys() - {"ml-kem"})
-"""What there is to edit between two of profile ``classic``; the rest: ``tests/profiles``."""
+"""What there is to edit between two of profile ``classic``; the rest: ``tests/mesh/profiles``."""
 
 
 @pytest.mark.req("B3", "B4")

@@ -9,7 +9,7 @@ import pytest
 from testinfra.host import Host
 
 from paranal.lab.lab import Lab
-from tests.faults.support import carries, kept, pairs_without, until
+from tests.mesh.faults.support import carries, kept, pairs_without, until
 from tests.mesh.forgery import forge
 from tests.mesh.support import Views, by_hand, on_node, sas_with
 

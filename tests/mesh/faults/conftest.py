@@ -1,4 +1,4 @@
-"""The mesh's own lab and watch, and what is judged after every fault.
+"""What is judged after every fault.
 
 Every fault happens with 40 ms between two countries, one way: without delay breaking a tunnel costs
 nothing. After the test the lines are mended and nobody helps.
@@ -15,38 +15,10 @@ from testinfra.host import Host
 from paranal.lab import faults
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from tests.faults.support import DISTANCE, SINGLE_SECONDS, healed, odd, until
-from tests.mesh.conftest import (
-    AGREEMENT,
-    agreement,
-    far_apart,
-    lab,
-    no_clear_text,
-    nodes,
-    pytest_runtest_makereport,
-    pytest_sessionstart,
-    settled,
-    unattended,
-    views,
-    watch,
-)
+from tests.mesh.conftest import AGREEMENT
+from tests.mesh.faults.support import DISTANCE, SINGLE_SECONDS, healed, odd, until
 
 FIGURES = ROOT / ".build" / "reports" / f"faults-{AGREEMENT}.json"
-
-__all__ = [
-    "agreement",
-    "far_apart",
-    "lab",
-    "no_clear_text",
-    "nodes",
-    "pytest_runtest_makereport",
-    "pytest_sessionstart",
-    "settled",
-    "unattended",
-    "views",
-    "watch",
-]
-
 
 Note = Callable[[str, object], None]
 

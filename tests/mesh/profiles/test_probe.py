@@ -13,11 +13,11 @@ from testinfra.host import Host
 
 from paranal.agreement import Agreement
 from paranal.agreement.forbidden import AGREED, FORBIDDEN_ESP, forbidden
-from tests.faults.support import SINGLE_SECONDS
 from tests.mesh.conftest import MEMBERS
+from tests.mesh.faults.support import SINGLE_SECONDS
 from tests.mesh.offers import answers, old_request, request
+from tests.mesh.profiles.support import Config, configured, offered
 from tests.mesh.support import Views, by_hand, eventually, every_spi, on_node, sas_with
-from tests.profiles.support import Config, configured, offered
 
 ANSWER_SECONDS = 1.0
 

@@ -7,8 +7,8 @@ from testinfra.host import Host
 
 from paranal.lab import faults
 from paranal.lab.lab import Lab
-from tests.faults.conftest import Note
-from tests.faults.support import (
+from tests.mesh.faults.conftest import Note
+from tests.mesh.faults.support import (
     asking,
     attack_ended,
     between,
