@@ -125,31 +125,20 @@ def test_a_forged_inner_source_inside_a_valid_tunnel_is_dropped(
     device = TUNNEL[PLANE]
     pe.check_output(f"nft insert rule inet paranal input iifname {device} udp dport 9 accept")
     co.check_output(f"nft insert rule inet paranal output oifname {device} udp dport 9 accept")
-    send = "python3 -I -c %s %s"
     try:
         with receiving(pe, target) as delivered, _forged_source(co, mx, trapped):
             before = _received(pe)
-            co.check_output(send, SEND, json.dumps([mx, target]))
+            on_node(co, "datagram", source=mx, target=target)
             assert eventually(lambda: _received(pe) > before, 5), "it never arrived in the tunnel"
             said = "journalctl --unit=strongswan --since=-10s --grep=%s"
             assert mx in pe.check_output(said, "discarding inbound IP packet .* due to policy")
             # The control: as itself, the same way, it is delivered.
             assert delivered() == 0
-            co.check_output(send, SEND, json.dumps([own, target]))
+            on_node(co, "datagram", source=own, target=target)
             assert eventually(lambda: delivered() == 1, 5)
     finally:
         for node in (co, pe):
             node.check_output("systemctl reload paranal-firewall.service")
-
-
-SEND = """
-import json, socket, sys
-source, target = json.loads(sys.argv[1])
-family = socket.AF_INET6 if ":" in source else socket.AF_INET
-with socket.socket(family, socket.SOCK_DGRAM) as door:
-    door.bind((source, 0))
-    door.sendto(b"sent", (target, 9))
-"""
 
 
 def _received(node: Host) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,20 +14,21 @@ from paranal.agreement.address import host_prefix
 from paranal.lab import names
 from tests.mesh.breaking import FLUSH, HEAL, START, STOP, broken, receiving, without_routes
 from tests.mesh.kernel.xfrm import errors, risen
-from tests.mesh.support import Capture, Views, by_hand, counted, eventually, sas_with, tunnels_up
+from tests.mesh.support import (
+    Capture,
+    Views,
+    by_hand,
+    counted,
+    eventually,
+    on_node,
+    sas_with,
+    tunnels_up,
+)
 
 pytestmark = pytest.mark.req("B3", "B4")
 HEALED_SECONDS = 90
 POLICIES_GONE = f"{STOP}; ip xfrm policy flush"
 POLICIES_BACK = f"systemctl restart paranal-drop-policies.service; {START}"
-SEND = """
-import json, socket, sys
-source, target = json.loads(sys.argv[1])
-family = socket.AF_INET6 if ":" in source else socket.AF_INET
-with socket.socket(family, socket.SOCK_DGRAM) as door:
-    door.bind((source, 0))
-    door.sendto(b"forged", (target, 9))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -91,16 +91,15 @@ def test_a_forged_source_inside_a_valid_tunnel_is_dropped_by_firewall_and_policy
     """CO speaks for MX through its own tunnel with PE."""
     co, pe = nodes["co"], nodes["pe"]
     lie, own, target = (_operational(views, code) for code in ("mx", "co", "pe"))
-    send = "python3 -I -c %s %s"
     with receiving(pe, target) as delivered, _speaking_for(co, views, lie):
         before, errors_before = counted(pe, "dropped_input"), errors(pe)
-        co.check_output(send, SEND, json.dumps([lie, target]))
+        on_node(co, "datagram", source=lie, target=target)
         assert eventually(lambda: counted(pe, "dropped_input") > before, 10)
         assert risen(pe, errors_before) == {}, "it came out of a tunnel, and nft was first"
         with broken(pe, FLUSH, HEAL):
-            co.check_output(send, SEND, json.dumps([lie, target]))
+            on_node(co, "datagram", source=lie, target=target)
             assert eventually(partial(_only, pe, errors_before, "XfrmInTmplMismatch"), 10)
             assert delivered() == 0
             # The control: as itself, the same way, it is delivered.
-            co.check_output(send, SEND, json.dumps([own, target]))
+            on_node(co, "datagram", source=own, target=target)
             assert eventually(lambda: delivered() == 1, 10)
