@@ -94,12 +94,9 @@ def _os_release(node: Node) -> dict[str, str]:
 
 def _interfaces(run: Run) -> dict[str, list[str]]:
     """Return the addresses, as ``10.51.0.1/16``, of every interface."""
-    listing = run(["ip", "-json", "address", "show"], 30)
-    if listing.status != 0:
-        return {}
     return {
         link["ifname"]: [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", [])]
-        for link in json.loads(listing.out)
+        for link in _listed(run, "address", "show")
     }
 
 
