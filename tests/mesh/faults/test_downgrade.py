@@ -14,10 +14,7 @@ CLASSIC = sorted(DOWNGRADES.keys() - {"ml-kem"})
 
 
 @pytest.mark.req("B3", "B4")
-@pytest.mark.parametrize(
-    "what",
-    CLASSIC,
-)
+@pytest.mark.parametrize("what", CLASSIC)
 def test_an_edited_request_makes_no_sa_and_ends_none(
     lab: Lab, nodes: dict[str, Host], what: str
 ) -> None:
