@@ -20,7 +20,7 @@ from paranal.tunnels.gateway import VIEW, read_view, require_root
 from paranal.tunnels.record import replace
 
 SECONDS = 15
-"""Longer than charon's 8.1 s of retransmission, so that the reason is charon's and not ours."""
+"""Longer than charon's 5.5 s of retransmission, so that the reason is charon's and not ours."""
 
 
 class Note(TypedDict):

@@ -19,7 +19,7 @@ from paranal.status.facts import Direction, Reach
 from paranal.tls import tls_context
 
 SECONDS = 6.0
-"""Longer than charon needs to note a silent peer (a second retransmission comes after 2.5 s)."""
+"""Longer than charon needs to note a silent peer (its second retransmission leaves after 1.2 s)."""
 
 CREDENTIALS = Path("/etc/paranal/tls/asker.pem")
 TRUST = Path("/etc/haproxy/paranal")

@@ -32,7 +32,7 @@ HURT = ("co", "pe")
 """An initiator and a responder; the other two are left alone."""
 HEALED_SECONDS = 15
 SILENT_SECONDS = 15
-"""More than DPD (5 s) and all retransmissions (8.1 s): the peers have given the node up."""
+"""More than DPD (3 s) and all retransmissions (5.5 s): the peers have given the node up."""
 Watched = Callable[[], int]
 
 RULES = "nft --stateless list table inet paranal"

@@ -24,7 +24,7 @@ WHOLE_SECONDS = 10.0
 SINGLE_SECONDS = 40.0
 """Until superfluous SAs of both ends' efforts have gone: a turn or two of the heal timer."""
 GIVEN_UP_SECONDS = 20.0
-"""A silent peer is given up: 5 s to the next liveness check, 8.1 s of retransmissions, and room."""
+"""A silent peer is given up: 3 s to the next liveness check, 5.5 s of retransmissions, and room."""
 WATCHED_SECONDS = 12.0
 """Longer than a turn of the heal timer and than a sequence of retransmissions."""
 REASONS = {
