@@ -173,7 +173,7 @@ def test_a_charon_that_is_silent_twice_is_ended_and_once_is_not(
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(subject, "Charon", Hanging)
     monkeypatch.setattr(subject, "_turn", no_turn)
-    monkeypatch.setattr(subject.subprocess, "run", lambda words, **_: ran.append(words))
+    monkeypatch.setattr("subprocess.run", lambda words, **_: ran.append(words))
     assert main(["tunnels", "heal"]) == EXIT_REFUSED
     assert capsys.readouterr().err.startswith(code)
     assert ran == [subject.KILL] * ended
