@@ -269,7 +269,7 @@ class Charon:
         except vici.exception.CommandException as error:
             raise CharonError(str(error).removeprefix("Command failed: ")) from error
         except TimeoutError as error:
-            raise CharonSilent(f"{self._path}: {self._seconds:g} s") from error
+            raise CharonSilent(f"{self._path}: timed out after {self._seconds:g} s") from error
         except (OSError, vici.exception.SessionException) as error:
             raise CharonError(f"{self._path}: {error or type(error).__name__}") from error
 
