@@ -25,6 +25,10 @@ class CharonError(Exception):
     """Charon cannot be reached, or refused a command; the text is charon's own reason."""
 
 
+class CharonSilent(CharonError):
+    """Charon took a question and let the time for its answer pass."""
+
+
 @dataclass(frozen=True)
 class Start:
     """Which charon this is: it changes with every restart, and only then."""
@@ -91,7 +95,8 @@ class IkeSa:
 class Charon:
     """A session with charon; a context manager that closes its socket.
 
-    Raises ``CharonError`` when charon does not answer or refuses.
+    Raises ``CharonError`` when charon refuses or is not there, ``CharonSilent`` when it is and does
+    not answer.
     """
 
     def __init__(self, path: str = SOCKET, seconds: float = 30.0) -> None:
@@ -263,6 +268,8 @@ class Charon:
             return ask()
         except vici.exception.CommandException as error:
             raise CharonError(str(error).removeprefix("Command failed: ")) from error
+        except TimeoutError as error:
+            raise CharonSilent(f"{self._path}: timed out after {self._seconds:g} s") from error
         except (OSError, vici.exception.SessionException) as error:
             raise CharonError(f"{self._path}: {error or type(error).__name__}") from error
 

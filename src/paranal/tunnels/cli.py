@@ -14,7 +14,7 @@ from typing import Any
 from paranal.agreement.connections import Connection, anchor_digest, connections
 from paranal.messages import Refusal
 from paranal.tunnels import ppk
-from paranal.tunnels.charon import Charon, CharonError
+from paranal.tunnels.charon import Charon, CharonError, CharonSilent
 from paranal.tunnels.gateway import VIEW, read_view, require_root
 from paranal.tunnels.record import Paths, Record, edited, read_record
 from paranal.tunnels.upkeep import (
@@ -33,6 +33,7 @@ from paranal.tunnels.verify import problems, report
 HEAL_SECONDS = 8.0
 """How long one run follows what it asked for."""
 TURN_SECONDS = 0.5
+KILL = ("/usr/bin/systemctl", "kill", "--signal=KILL", "strongswan.service")
 STUBBORN_SECONDS = 600.0
 """An IKE_SA this old whose peer refuses a child is renewed, in case the peer has changed since."""
 
@@ -116,6 +117,25 @@ def _table(
 
 
 def _heal(args: argparse.Namespace) -> int:
+    """Do one turn of the upkeep; end a charon that hangs, which its unit starts again.
+
+    A charon of the userspace plane can hang for ever when a CHILD_SA is deleted under traffic
+    (strongSwan issue 2891): its process lives, and only its silence tells. Asked twice, half a
+    minute each, for a machine may be busy. Raises ``Refusal`` PAR-0735 when it was ended.
+    """
+    try:
+        return _turn()
+    except CharonSilent as first:
+        try:
+            with Charon() as charon:
+                charon.ike_sas()
+        except CharonSilent:
+            subprocess.run(KILL, check=True)  # noqa: S603 - our own words
+            raise Refusal("PAR-0735", reason=first) from None
+        raise
+
+
+def _turn() -> int:
     """Ask for missing children, retire what is superseded; say only what was done."""
     paths = Paths()
     with paths.alone(wait=False) as mine, Charon() as charon:

@@ -17,6 +17,8 @@ from tests.mesh.faults.support import asking, at_once, kept, not_ok, pairs_witho
 from tests.mesh.support import Views, sas_with, spis
 
 ENDS = (("co", "pe"), ("pe", "co"))
+HUNG_SECONDS = 90
+"""Two questions of half a minute each, and the timer's turn."""
 
 
 def _name(node: Host, peer: str) -> str:
@@ -68,6 +70,17 @@ def test_both_ends_restarting_at_once_come_back(
     note("whole after s", round(seconds, 1))
     for one, other in ENDS:
         assert set(spis(nodes[one], other).values()).isdisjoint(before[one].values())
+
+
+@pytest.mark.req("B4", "B6")
+def test_a_charon_that_hangs_is_ended_and_comes_back(nodes: dict[str, Host], note: Note) -> None:
+    """Stopped by a signal it is as a deadlock has it: there, and silent."""
+    pe, since = nodes["pe"], nodes["pe"].check_output("date +@%s")
+    journal = "journalctl --unit=paranal-heal.service --since=%s"
+    pe.check_output("systemctl kill --kill-whom=main --signal=STOP strongswan.service")
+    seconds = until(lambda: "PAR-0735" in pe.check_output(journal, since), HUNG_SECONDS)
+    assert seconds is not None
+    note("ended after s", round(seconds, 1))
 
 
 @pytest.mark.req("B4", "B6")

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from paranal.agreement.connections import Connection, connections
+from paranal.cli import EXIT_REFUSED, main
 from paranal.tunnels import cli as subject
+from paranal.tunnels.charon import CharonSilent
 from paranal.tunnels.cli import heal
 from paranal.tunnels.record import Paths, Record
 from paranal.tunnels.upkeep import BARE_SECONDS
@@ -143,3 +145,35 @@ def test_a_child_that_the_peer_does_not_let_us_renew_is_ended(
     heal(charon, Record(), wanted, Paths(state=tmp_path))
     assert "end child 7" in charon.calls
     assert "renew child 7" not in charon.calls
+
+
+@pytest.mark.parametrize(("silent", "code", "ended"), [(2, "PAR-0735", 1), (1, "PAR-0704", 0)])
+def test_a_charon_that_is_silent_twice_is_ended_and_once_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    silent: int,
+    code: str,
+    ended: int,
+) -> None:
+    answers = iter([True] * silent + [False] * 2)
+    ran: list[Any] = []
+
+    class Hanging(FakeCharon):
+        def __enter__(self) -> Hanging:
+            if next(answers):
+                raise CharonSilent("/run/charon.vici: 30 s")
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def no_turn() -> int:
+        with Hanging():
+            return 0
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(subject, "Charon", Hanging)
+    monkeypatch.setattr(subject, "_turn", no_turn)
+    monkeypatch.setattr("subprocess.run", lambda words, **_: ran.append(words))
+    assert main(["tunnels", "heal"]) == EXIT_REFUSED
+    assert capsys.readouterr().err.startswith(code)
+    assert ran == [subject.KILL] * ended
