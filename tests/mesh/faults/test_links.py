@@ -13,12 +13,25 @@ from testinfra.host import Host
 from paranal.lab import faults
 from paranal.lab.lab import Lab
 from tests.mesh.faults.conftest import Note
-from tests.mesh.faults.support import asking, at_once, kept, not_ok, pairs_without, until, whole
-from tests.mesh.support import Views, sas_with, spis
+from tests.mesh.faults.support import (
+    asking,
+    at_once,
+    charon,
+    kept,
+    not_ok,
+    pairs_without,
+    until,
+    whole,
+)
+from tests.mesh.support import Views, on_node, sas_with, spis
 
 ENDS = (("co", "pe"), ("pe", "co"))
 HUNG_SECONDS = 90
 """Two questions of half a minute each, and the timer's turn."""
+
+
+PIECES = 32768
+"""Nearly 2 GiB, in pieces of 60 KiB: four times what charon may hold."""
 
 
 def _name(node: Host, peer: str) -> str:
@@ -81,6 +94,19 @@ def test_a_charon_that_hangs_is_ended_and_comes_back(nodes: dict[str, Host], not
     seconds = until(lambda: "PAR-0735" in pe.check_output(journal, since), HUNG_SECONDS)
     assert seconds is not None
     note("ended after s", round(seconds, 1))
+
+
+@pytest.mark.req("B4", "B6")
+def test_a_charon_that_runs_away_ends_and_comes_back(nodes: dict[str, Host], note: Note) -> None:
+    """It may take 512 MiB, its threads' stacks included, and not the whole machine."""
+    pe, before = nodes["pe"], charon(nodes["pe"])
+    filled = on_node(pe, "fill", pieces=PIECES)
+    assert 1 < filled < PIECES / 2, "it began, and ended long before all of it"
+    note("ended at MiB", before["rss_kib"] // 1024 + filled * 60 // 1024)
+    seconds = until(lambda: whole(nodes), 20)
+    assert seconds is not None
+    note("whole after s", round(seconds, 1))
+    assert charon(pe)["pid"] != before["pid"]
 
 
 @pytest.mark.req("B4", "B6")
