@@ -19,6 +19,8 @@ from paranal.lab import hostile, packets, tampering
 from tests.service.namespaces import ENDS, Namespaces, routed
 
 SRC = Path(__file__).parents[2] / "src"
+COOKIE = bytes.fromhex("2100 0020 0000 4006") + bytes(range(24))
+"""The notification that a request begins with once it was asked for (RFC 7296, 2.6 and 3.10)."""
 RECEIVE = """
 import json, socket, sys
 six = ":" in sys.argv[1]
@@ -106,20 +108,40 @@ def test_a_flood_sends_what_was_asked_and_ends(
     assert len({one[:8] for one in seen}) == 50, "each a stranger of its own"
 
 
+def _with_cookie(request: bytes) -> bytes:
+    """Return an IKE_SA_INIT request as it is sent again, once a cookie was asked for."""
+    octets = len(request) + len(COOKIE)
+    return (
+        request[:16] + b"\x29" + request[17:24] + octets.to_bytes(4, "big") + COOKIE + request[28:]
+    )
+
+
+def _first(request: bytes, value: int, what: str) -> int:
+    """Return a value, with the request's own first payload where it stands in the header."""
+    return request[16] << 8 | value & 0xFF if what == "version" else value
+
+
 @pytest.mark.req("B4")
 @pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("cookie", [False, True], ids=["", "cookie"])
 @pytest.mark.parametrize("what", sorted(tampering.DOWNGRADES))
 def test_the_man_in_the_middle_edits_what_he_is_there_for_and_nothing_else(
-    spaces: Namespaces, family: int, what: str
+    spaces: Namespaces, family: int, what: str, cookie: bool
 ) -> None:
     request = packets.ike_sa_init(random.Random(1))  # noqa: S311 - repeatable
     bit, before, after = tampering.DOWNGRADES[what]
-    place = slice(bit // 8, bit // 8 + 2)
     if what == "ml-kem":  # a transform that `classic` does not have
         request = request[:74] + before.to_bytes(2, "big") + request[76:]
+    at = bit // 8
+    if cookie:
+        request = _with_cookie(request)
+        at += len(COOKIE) if what != "version" else 0
+    place = slice(at, at + 2)
+    before, after = (_first(request, value, what) for value in (before, after))
+    assert request[place] == before.to_bytes(2, "big")
     spaces.run("wan", "nft", "-f", "-", given=tampering.CLEAR)
     assert _sent(spaces, family, request) == [request]
-    rules = [(f"downgrade {what}", tampering.edited(what))]
+    rules = [(f"downgrade {what}", rule) for rule in tampering.edited(what)]
     spaces.run("wan", "nft", "-f", "-", given=tampering.script(rules))
     answer = bytes([*request[:19], 0x20, *request[20:]])  # a response's flag
     assert _sent(spaces, family, answer) == [answer]

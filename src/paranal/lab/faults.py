@@ -85,7 +85,7 @@ def narrow(lab: Lab, member: str, octets: int, *, silent: bool) -> None:
 
 def downgrade(lab: Lab, what: str) -> None:
     """Put a man in the middle who edits ``what`` (``tampering.DOWNGRADES``) in IKE_SA_INIT."""
-    _tamper(lab, [(f"downgrade {what}", tampering.edited(what))])
+    _tamper(lab, [(f"downgrade {what}", rule) for rule in tampering.edited(what)])
 
 
 def attack(lab: Lab, kind: str, member: str, sources: Sequence[str] = (), **asked: object) -> None:

@@ -30,9 +30,15 @@ DOWNGRADES = {
 }
 """What a man in the middle edits -> (bit, what stands there, what he writes), 16 bits each.
 
-The offsets hold for a request without a cookie and with our own order of transforms; the rule's
-counter tells whether it found its place.
+The offsets hold for a request without a cookie and with our own order of transforms; the counters
+of ``edited`` tell whether a rule found its place.
 """
+_SA, _NOTIFY = 0x21, 0x29
+"""The first payload of a request, and of one that brings the cookie that it was asked for."""
+_FIRST = 128
+"""Where the header names it: an octet, before the one of the version."""
+_COOKIE = 8 * 32
+"""Bits of a COOKIE notification (RFC 7296, 2.6): 8 octets and charon's 24."""
 
 
 def lost(source: str, target: str) -> str:
@@ -50,11 +56,18 @@ def narrow(address: str, octets: int) -> list[str]:
     ]
 
 
-def edited(downgrade: str) -> str:
-    """Return the rule of a man in the middle who edits each IKE_SA_INIT request."""
+def edited(downgrade: str) -> list[str]:
+    """Return the rules of a man in the middle who edits each IKE_SA_INIT request.
+
+    One is for the request that a cookie makes longer: charon asks for it while a flood goes on, and
+    ten seconds after.
+    """
     bit, before, after = DOWNGRADES[downgrade]
-    place = f"@ih,{bit},16"
-    return f"{_REQUEST} {place} {before:#06x} counter {place} set {after:#06x}"
+    longer = _edit(_NOTIFY, bit + _COOKIE, before, after)
+    if bit == _FIRST:
+        other = (_NOTIFY - _SA) << 8
+        longer = _edit(_NOTIFY, bit, before + other, after + other)
+    return [_edit(_SA, bit, before, after), longer]
 
 
 def script(rules: Iterable[tuple[str, str]]) -> str:
@@ -80,6 +93,12 @@ def present(listing: str) -> dict[str, int]:
             caught = sum(one["counter"]["packets"] for one in expressions if "counter" in one)
             found[name] = found.get(name, 0) + int(caught)
     return found
+
+
+def _edit(first: int, bit: int, before: int, after: int) -> str:
+    place = f"@ih,{bit},16"
+    begins = f"{_REQUEST} @ih,{_FIRST},8 {first:#04x}"
+    return f"{begins} {place} {before:#06x} counter {place} set {after:#06x}"
 
 
 def _family(address: str) -> str:

@@ -14,7 +14,9 @@ CLASSIC = sorted(DOWNGRADES.keys() - {"ml-kem"})
 
 
 @pytest.mark.req("B3", "B4")
-@pytest.mark.parametrize("what", CLASSIC)
+@pytest.mark.parametrize(
+    "what", [pytest.param(one, marks=pytest.mark.quick) if one == "dh" else one for one in CLASSIC]
+)
 def test_an_edited_request_makes_no_sa_and_ends_none(
     lab: Lab, nodes: dict[str, Host], what: str
 ) -> None:
