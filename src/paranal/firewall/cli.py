@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from paranal.firewall import policies
 from paranal.firewall.confirmed import boots_confirmed, confirmed
 from paranal.messages import Refusal
 from paranal.status import firewall as kernel
@@ -14,6 +15,8 @@ from paranal.tunnels.gateway import require_root
 
 Run = Callable[[Sequence[str], str | None], str]
 STOP_TUNNELS = ("systemctl", "--no-block", "stop", "strongswan.service")
+PUT_BACK = ("systemctl", "restart", "paranal-drop-policies.service")
+START_AFRESH = ("systemctl", "--no-block", "try-restart", "strongswan.service")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +35,11 @@ def run(args: argparse.Namespace) -> int:
     if args.word == "check":
         if not boots_confirmed():
             raise Refusal("PAR-0733")
-    elif heal(output):
-        # The journal keeps it: somebody flushed the rules, and nobody else would tell.
-        sys.stderr.write(f"{Refusal('PAR-0730')}\n")
+        return 0
+    # The journal keeps it: somebody flushed what is gone, and nobody else would tell.
+    for healed, code in ((heal, "PAR-0730"), (heal_policies, "PAR-0736")):
+        if healed(output):
+            sys.stderr.write(f"{Refusal(code)}\n")
     return 0
 
 
@@ -47,7 +52,7 @@ def heal(run: Run) -> bool:
     then stopped, for no tunnel may serve without the firewall.
     """
     try:
-        found = kernel.read({}, ())
+        found = kernel.table({}, ())
     except Unreadable as error:
         raise Refusal("PAR-0732", reason=error) from None
     if found.present and found.drops:
@@ -57,4 +62,20 @@ def heal(run: Run) -> bool:
     except (OSError, ValueError, Unreadable) as error:
         run(STOP_TUNNELS, None)
         raise Refusal("PAR-0731", reason=error) from None
+    return True
+
+
+def heal_policies(run: Run) -> bool:
+    """Put the kernel plane's drop policies back when some are gone; tell whether it had to.
+
+    charon is started afresh then: its own policies went with them, and it would not notice. Raises
+    ``Refusal`` PAR-0732 when the kernel cannot be asked or does not take them.
+    """
+    try:
+        if policies.stand(lambda command: run(command, None)):
+            return False
+        run(PUT_BACK, None)
+        run(START_AFRESH, None)
+    except (OSError, Unreadable) as error:
+        raise Refusal("PAR-0732", reason=error) from None
     return True

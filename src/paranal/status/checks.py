@@ -143,6 +143,8 @@ def firewall(facts: Facts, direction: Direction) -> Iterator[Reason]:
         return
     if not facts.firewall.boots:
         yield Reason("PAR-0733", Side.OURS)
+    if not facts.firewall.policies:
+        yield Reason("PAR-0737", Side.OURS)
     if not (facts.firewall.present and facts.firewall.drops):
         yield Reason("PAR-0603", Side.OURS)
     elif direction.open and direction.flow not in facts.firewall.flows:

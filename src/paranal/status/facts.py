@@ -71,7 +71,8 @@ class Firewall:
     """Our nft table in the kernel: there, dropping by default, and what it lets pass.
 
     ``flows`` have both their rules, ``partial`` only the one for questions or for replies.
-    ``boots``: the next boot loads the rules that were applied.
+    ``boots``: the next boot loads the rules that were applied; ``policies``: the kernel plane's own
+    drop policies are all there.
     """
 
     present: bool
@@ -79,6 +80,7 @@ class Firewall:
     flows: frozenset[Flow] = frozenset()
     partial: frozenset[Flow] = frozenset()
     boots: bool = True
+    policies: bool = True
 
 
 @dataclass(frozen=True)

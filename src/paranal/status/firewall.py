@@ -1,4 +1,4 @@
-"""Our nft table as the kernel holds it, read for what it lets pass."""
+"""Our nft table as the kernel holds it, read for what it lets pass, and its drop policies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from paranal.firewall import policies
 from paranal.firewall.confirmed import boots_confirmed
 from paranal.status.bounded import Unreadable, output
 from paranal.status.facts import Direction, Firewall
@@ -16,7 +17,12 @@ HOOKS = {"input", "forward", "output"}
 
 
 def read(member: Mapping[str, Any], directions: Iterable[Direction]) -> Firewall:
-    """Ask the kernel for our table; raises ``Unreadable`` when it cannot be asked."""
+    """Ask the kernel for our table and drop policies; raises ``Unreadable`` when it cannot."""
+    return replace(table(member, directions), policies=policies.stand(output))
+
+
+def table(member: Mapping[str, Any], directions: Iterable[Direction]) -> Firewall:
+    """Ask the kernel for our table alone; raises ``Unreadable`` when it cannot be asked."""
     try:
         shown = output(["nft", "--json", "list", "table", *TABLE])
     except Unreadable as refused:

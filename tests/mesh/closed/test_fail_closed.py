@@ -53,7 +53,7 @@ FAULTS = {
 }
 if PLANE == "kernel":
     FAULTS["states flushed"] = ("ip xfrm state flush", 2, "")
-    FAULTS["policies flushed"] = ("ip xfrm policy flush", 2, "systemctl restart strongswan.service")
+    FAULTS["policies flushed"] = ("ip xfrm policy flush", 2, HEAL)
 
 
 def _pairs(views: Views, member: str) -> list[tuple[str, str]]:

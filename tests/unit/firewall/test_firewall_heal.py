@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from paranal.cli import EXIT_REFUSED, main
-from paranal.firewall import cli, confirmed
+from paranal.firewall import cli, confirmed, policies
 from paranal.messages import Refusal
 from paranal.status.bounded import Unreadable
 from paranal.status.facts import Firewall
@@ -22,16 +22,18 @@ GONE = [Firewall(present=False), Firewall(present=True, drops=False)]
 
 
 class Commands:
-    """What was run, with its input; ``fail`` refuses it."""
+    """What was run, with its input; ``fail`` refuses it, ``held`` are the kernel's policies."""
 
-    def __init__(self, fail: str = "") -> None:
+    def __init__(self, fail: str = "", held: str = "") -> None:
         self.ran: list[tuple[str, str | None]] = []
-        self.fail = fail
+        self.fail, self.held = fail, held
 
     def __call__(self, command: Sequence[str], text: str | None) -> str:
         words = " ".join(command)
         if self.fail and self.fail in words:
             raise Unreadable(f"{command[0]}: line 1: syntax error")
+        if command == policies.SHOWN:
+            return self.held
         self.ran.append((words, text))
         return ""
 
@@ -42,16 +44,17 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path.write_text(json.dumps(WHOLE))
     monkeypatch.setattr(confirmed, "RECORD", path)
     monkeypatch.setattr(confirmed, "FILE", tmp_path / "firewall.nft")
+    monkeypatch.setattr(policies, "FILE", tmp_path / "drop-policies")
     return path
 
 
 def kernel(monkeypatch: pytest.MonkeyPatch, found: Firewall | Unreadable) -> None:
-    def read(*_: object) -> Firewall:
+    def table(*_: object) -> Firewall:
         if isinstance(found, Unreadable):
             raise found
         return found
 
-    monkeypatch.setattr("paranal.status.firewall.read", read)
+    monkeypatch.setattr("paranal.status.firewall.table", table)
 
 
 def test_rules_that_stand_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,3 +140,55 @@ def test_a_boot_file_is_the_confirmed_one_or_refused(
     assert confirmed.boots_confirmed() is boots
     assert main(["firewall", "check"]) == (0 if boots else EXIT_REFUSED)
     assert ("PAR-0733" in capsys.readouterr().err) is not boots
+
+
+APPLIED = """# Managed by Paranal
+xfrm policy update dir out dst 10.51.0.0/16 priority 4294967295 action block
+xfrm policy update dir in src 10.51.0.0/16 priority 4294967295 action block
+"""
+HELD = """src 0.0.0.0/0 dst 10.51.0.0/16
+\tdir out action block priority 4294967295 ptype main
+src 10.51.0.0/16 dst 0.0.0.0/0
+\tdir in action block priority 4294967295 ptype main
+"""
+ONE_HELD = "".join(HELD.splitlines(keepends=True)[:2])
+
+
+@pytest.mark.req("B3")
+@pytest.mark.parametrize("held", ["", ONE_HELD], ids=["flushed", "one left"])
+def test_drop_policies_that_are_gone_come_back_and_charon_starts_afresh(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], held: str
+) -> None:
+    policies.FILE.write_text(APPLIED)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    kernel(monkeypatch, STANDS)
+    run = Commands(held=held)
+    monkeypatch.setattr(cli, "output", run)
+    assert main(["firewall", "heal"]) == 0
+    assert capsys.readouterr().err.startswith("PAR-0736")
+    assert [words for words, _ in run.ran] == [
+        "systemctl restart paranal-drop-policies.service",
+        "systemctl --no-block try-restart strongswan.service",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("applied", "held"),
+    [(APPLIED, HELD), ("# Managed\n", ""), (None, "")],
+    ids=["all there", "of nobody", "userspace"],
+)
+def test_drop_policies_that_stand_are_left_alone(applied: str | None, held: str) -> None:
+    if applied is not None:
+        policies.FILE.write_text(applied)
+    run = Commands(held=held)
+    assert not cli.heal_policies(run)
+    assert run.ran == []
+
+
+@pytest.mark.parametrize("refused", ["ip xfrm", "restart paranal-drop"])
+def test_a_kernel_that_does_not_take_the_policies_is_told(refused: str) -> None:
+    policies.FILE.write_text(APPLIED)
+    run = Commands(fail=refused)
+    with pytest.raises(Refusal, match=r"PAR-0732.*syntax error"):
+        cli.heal_policies(run)
+    assert run.ran == []

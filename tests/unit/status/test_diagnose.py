@@ -169,6 +169,10 @@ OWN_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         {"firewall": lambda facts: replace(facts.firewall, drops=False)},
         "PAR-0603",
     ),
+    "no drop policies": (
+        {"firewall": lambda facts: replace(facts.firewall, policies=False)},
+        "PAR-0737",
+    ),
     "rules of the next boot": (
         {"firewall": lambda facts: replace(facts.firewall, boots=False)},
         "PAR-0733",
