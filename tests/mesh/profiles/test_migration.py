@@ -36,7 +36,7 @@ from tests.mesh.support import (
 )
 
 ENDS = ("co", "pe")
-FIGURES = ROOT / ".build" / "reports" / "migration.json"
+REPORTS = ROOT / ".build" / "reports"
 FOLDER = "/etc/swanctl/ppk"
 WHERE = ("/etc", "/var/lib/paranal", "/var/log", "/run/log", "/home", "/root")
 FOLLOWED_SECONDS = 60
@@ -49,13 +49,18 @@ RENEWALS = 2
 def steps(lab: Lab) -> Iterator[list[Step]]:
     """What the pair runs, one after the other; afterwards it is as the agreement had it."""
     before = lab.home.agreement.read_text(encoding="utf-8")
-    yield STEPS[lab.facts()["members"]["co"]["suite"]]
+    yield STEPS[_suite(lab)]
     if lab.home.agreement.read_text(encoding="utf-8") != before:
         lab.home.agreement.write_text(before, encoding="utf-8")
         played(lab, "--limit", ",".join(ENDS))
     for code in ENDS:
         for name in store(lab.home.folder, code).names():
             store(lab.home.folder, code).drop(name)
+
+
+def _suite(lab: Lab) -> str:
+    suite: str = lab.facts()["members"]["co"]["suite"]
+    return suite
 
 
 def _declare(lab: Lab, step: Step) -> None:
@@ -140,7 +145,8 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
     kept = [spis(nodes[one], other) for one, other in others]
     assert all(kept)
     figures: dict[str, dict[str, object]] = {}
-    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    report = REPORTS / f"migration-{_suite(lab)}.json"
     for turn, (last, step) in enumerate(pairwise(steps)):
         (name,) = names_held(nodes["co"], "pe")
         elder, had = configured(nodes["co"], name), _keys(lab, last)
@@ -159,7 +165,7 @@ def test_a_live_pair_changes_its_profile_under_traffic_and_what_it_ran_before_is
             "sent": sent,
             "lost": lost,
         }
-        FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        report.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         assert moved, [sas_with(nodes[code], peer) for code, peer in (ENDS, ENDS[::-1])]
         assert set(spis(nodes["co"], "pe").values()).isdisjoint(old.values())
         assert not_ok(answers) == []
