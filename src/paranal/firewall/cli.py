@@ -68,14 +68,16 @@ def heal(run: Run) -> bool:
 def heal_policies(run: Run) -> bool:
     """Put the kernel plane's drop policies back when some are gone; tell whether it had to.
 
-    charon is started afresh then: its own policies went with them, and it would not notice. Raises
-    ``Refusal`` PAR-0732 when the kernel cannot be asked or does not take them.
+    charon is started afresh then: its own policies went with them, and it would not notice. While a
+    run changes the node nothing is done. Raises ``Refusal`` PAR-0732 when the kernel cannot be
+    asked or does not take them.
     """
-    try:
-        if policies.stand(lambda command: run(command, None)):
-            return False
-        run(PUT_BACK, None)
-        run(START_AFRESH, None)
-    except (OSError, Unreadable) as error:
-        raise Refusal("PAR-0732", reason=error) from None
+    with policies.undisturbed() as alone:
+        try:
+            if not alone or policies.stand(lambda command: run(command, None)):
+                return False
+            run(PUT_BACK, None)
+            run(START_AFRESH, None)
+        except (OSError, Unreadable) as error:
+            raise Refusal("PAR-0732", reason=error) from None
     return True

@@ -1,15 +1,19 @@
-"""The kernel plane's own drop policies: what no tunnel takes is dropped below every tunnel's policy.
+"""The kernel plane's own drop policies: below every tunnel's they drop what no tunnel takes.
 
 They are the node's, not charon's (ESP-006), and ``ip xfrm policy flush`` takes them with the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import fcntl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 FILE = Path("/etc/paranal/drop-policies")
 """What ``paranal-drop-policies.service`` gives ``ip -batch``; the userspace plane has none."""
+WORKING = Path("/var/lib/paranal/node/working")
+"""Locked by every module of a run while it changes the node (``require_lock``)."""
 SHOWN = ("ip", "xfrm", "policy", "list", "nosock", "action", "block")
 
 
@@ -24,3 +28,23 @@ def stand(ask: Callable[[Sequence[str]], str]) -> bool:
         return True
     wanted = sum(line.startswith("xfrm policy update ") for line in applied)
     return wanted == 0 or ask(SHOWN).count(" action block ") >= wanted
+
+
+@contextmanager
+def undisturbed() -> Iterator[bool]:
+    """Keep a run's modules waiting for as long as the block; gives ``False`` while one is at work.
+
+    It may have written other policies than it has loaded so far.
+    """
+    try:
+        stream = WORKING.open("rb")
+    except FileNotFoundError:
+        yield True
+        return
+    with stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from paranal.agreement.address import host_prefix
 from paranal.lab import names, packets
 from paranal.lab.lab import Lab
 from tests.mesh.breaking import FLUSH, HEAL, broken, receiving, without_routes
@@ -84,15 +85,18 @@ STRANGER = "for-this-once"
 @contextmanager
 def _forged_source(co: Host, source: str, connection: dict[str, Any]) -> Iterator[None]:
     """Let a hostile Colombia send from an address that is not its own, by its own tunnel."""
-    co.check_output("ip address replace %s/32 dev lo", source)
-    co.check_output("nft insert rule inet paranal output ip saddr %s udp dport 9 accept", source)
+    lie, family = host_prefix(source), "ip6" if ":" in source else "ip"
+    co.check_output(f"ip address replace {lie} dev lo")
+    co.check_output(
+        f"nft insert rule inet paranal output {family} saddr {source} udp dport 9 accept"
+    )
     on_node(co, "connection", name=STRANGER, config=connection, start=[])
     try:
         yield
     finally:
         on_node(co, "connection", forget=STRANGER)
         co.check_output("systemctl reload paranal-firewall.service")
-        co.check_output("ip address delete %s/32 dev lo", source)
+        co.check_output(f"ip address delete {lie} dev lo")
 
 
 @pytest.mark.skipif(PLANE == "kernel", reason="charon's own inbound check is the userspace plane's")
@@ -114,7 +118,7 @@ def test_a_forged_inner_source_inside_a_valid_tunnel_is_dropped(
     reqid = next(
         child["reqid"] for child in sa["child-sas"].values() if child["name"] == "operational"
     )
-    child = {**config["children"]["operational"], "local_ts": [f"{mx}/32"]}
+    child = {**config["children"]["operational"], "local_ts": [host_prefix(mx)]}
     asked = {**config, "children": {"asked": {**child, "start_action": "none"}}}
     trapped = {**config, "children": {"led": {**child, "reqid": reqid, "start_action": "trap"}}}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import multiprocessing
 from collections.abc import Sequence
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -45,6 +48,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(confirmed, "RECORD", path)
     monkeypatch.setattr(confirmed, "FILE", tmp_path / "firewall.nft")
     monkeypatch.setattr(policies, "FILE", tmp_path / "drop-policies")
+    monkeypatch.setattr(policies, "WORKING", tmp_path / "working")
     return path
 
 
@@ -192,3 +196,24 @@ def test_a_kernel_that_does_not_take_the_policies_is_told(refused: str) -> None:
     with pytest.raises(Refusal, match=r"PAR-0732.*syntax error"):
         cli.heal_policies(run)
     assert run.ran == []
+
+
+def _at_work(path: Path, ready: Event, done: Event) -> None:
+    with path.open("wb") as working:
+        fcntl.lockf(working, fcntl.LOCK_EX)
+        ready.set()
+        done.wait()
+
+
+def test_drop_policies_are_a_runs_own_business_while_it_changes_the_node() -> None:
+    policies.FILE.write_text(APPLIED)
+    run, other = Commands(), multiprocessing.get_context("spawn")
+    ready, done = other.Event(), other.Event()
+    module = other.Process(target=_at_work, args=(policies.WORKING, ready, done))
+    module.start()
+    assert ready.wait(30)
+    assert not cli.heal_policies(run)
+    assert run.ran == []
+    done.set()
+    module.join()
+    assert cli.heal_policies(run), "the control: it has ended"
