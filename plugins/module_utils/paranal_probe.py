@@ -106,10 +106,15 @@ def _listed(run: Run, *words: str) -> list[dict[str, Any]]:
 
 
 def _dead_ends(run: Run) -> list[str]:
-    """Return what leads nowhere (role firewall): destinations, and sources with their own table."""
+    """Return what leads nowhere (role firewall).
+
+    Destinations, sources with their own table, and as ``LINE ADDRESS`` what is barred on a line.
+    """
     found = []
     for family in ("-4", "-6"):
         routes = _listed(run, family, "route", "show", "table", "all", "dev", "nowhere")
         rules = _listed(run, family, "rule", "show", "table", "221")
         found += [entry["dst"] for entry in routes] + [entry["src"] for entry in rules]
+        barred = _listed(run, family, "rule", "show", "priority", "5")
+        found += [f"{entry['iif']} {entry['dst']}" for entry in barred]
     return found

@@ -11,6 +11,9 @@ from paranal.tunnels.charon import ChildSa, IkeSa
 from paranal.tunnels.plan import stem
 from paranal.tunnels.upkeep import missing
 
+RETIRED_SECONDS = 60
+"""How long an elder generation may outlast its heir's start: turns of the upkeep."""
+
 
 def report(
     declared: Sequence[Connection], sas: Sequence[IkeSa], data_plane: str
@@ -73,7 +76,7 @@ def _loaded_problems(
     sas: Sequence[IkeSa],
 ) -> Iterator[str]:
     names = {connection["name"] for connection in declared}
-    waiting = {connection["stem"] for connection in declared if missing(connection, sas)}
+    waiting = {one["stem"] for one in declared if missing(one, sas) or _lately_up(one, sas)}
     for name in sorted(names - loaded.keys()):
         yield f"{name} is not loaded"
     for name in sorted(loaded.keys() - names):
@@ -84,6 +87,12 @@ def _loaded_problems(
     for name in sorted(left):
         if stem(name) not in waiting:
             yield f"{name} is up and not declared"
+
+
+def _lately_up(connection: Connection, sas: Sequence[IkeSa]) -> bool:
+    return any(
+        sa.name == connection["name"] and sa.established_seconds < RETIRED_SECONDS for sa in sas
+    )
 
 
 def _plane_problems(plugins: Sequence[str], data_plane: str) -> Iterator[str]:

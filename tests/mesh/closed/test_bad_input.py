@@ -28,7 +28,7 @@ RULES = "/etc/paranal/firewall.nft"
 BROKEN: dict[str, Callable[[str], str]] = {
     "empty": lambda text: "",
     "truncated": lambda text: text[: text.rindex("}") // 2],
-    "wrongly encoded": lambda text: text.encode("utf-16-le").decode("latin-1"),
+    "wrongly encoded": lambda text: text[:4000].encode("utf-16-le").decode("latin-1"),
     "a section twice": lambda text: text + text[text.index("{") - 20 :],
 }
 BACK_SECONDS = 60

@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 EVERY_SECONDS = 0.05
-FREEBIND = {socket.AF_INET: (socket.IPPROTO_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 ECHO = {
     socket.AF_INET: (socket.IPPROTO_ICMP, b"\x08\0\xf7\xff\0\0\0\0"),
     socket.AF_INET6: (socket.IPPROTO_ICMPV6, b"\x80\0\0\0\0\0\0\0"),
@@ -37,7 +36,6 @@ def refused(
     """Send, or begin to connect; tell whether the kernel refused."""
     with socket.socket(family, kind, protocol) as line:
         line.setblocking(False)
-        line.setsockopt(*FREEBIND[socket.AddressFamily(family)], 1)
         try:
             line.bind((source, 0))
             with contextlib.suppress(BlockingIOError):
