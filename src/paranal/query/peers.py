@@ -76,10 +76,10 @@ class PeerClient:
         body = wire.encode(question)
         try:
             status, answer = await self._send(place, server_name, body)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            # The peer closed a kept connection while we picked it up; so it may have done to all of
-            # them. It answers a question that it did log with REFUSED (PAR-0547), so that sending
-            # it again cannot count twice.
+        except (httpx.RemoteProtocolError, httpx.NetworkError):
+            # The peer's HAProxy was reloaded: the old one closes the kept connections, all of them
+            # perhaps, and one that we had just begun. The peer answers a question that it did log
+            # with REFUSED (PAR-0547), so that sending it again cannot count twice.
             self._client.forget()
             status, answer = await self._send(place, server_name, body)
         return reading.given(self.code, question.request_id, status, answer)

@@ -45,8 +45,11 @@ async def test_a_question_that_outlives_a_rotation_closes_the_old_client_alone(
 
 
 @pytest.mark.req("B6")
-async def test_a_peer_that_closed_every_kept_connection_is_asked_over_a_new_one(
-    client: peers.PeerClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "closed", [httpx.RemoteProtocolError, httpx.ConnectError], ids=["kept", "just begun"]
+)
+async def test_a_peer_that_closed_every_connection_is_asked_over_a_new_one(
+    client: peers.PeerClient, monkeypatch: pytest.MonkeyPatch, closed: type[httpx.TransportError]
 ) -> None:
     made: list[httpx.MockTransport] = []
 
@@ -55,7 +58,7 @@ async def test_a_peer_that_closed_every_kept_connection_is_asked_over_a_new_one(
 
         def answer(request: httpx.Request) -> httpx.Response:
             if old:
-                raise httpx.RemoteProtocolError("closed", request=request)
+                raise closed("closed", request=request)
             told = wire.PeerAnswer(QUESTION.request_id, match.CODES["OK"])
             return httpx.Response(200, stream=httpx.ByteStream(wire.encode(told)))
 
