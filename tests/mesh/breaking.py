@@ -11,6 +11,7 @@ from tests.mesh.flows import background
 from tests.mesh.support import eventually
 
 STOP, START = "systemctl stop strongswan.service", "systemctl start strongswan.service"
+FLUSH_POLICIES = "ip xfrm policy flush"
 FLUSH, HEAL = "nft flush ruleset", "systemctl start paranal-firewall-heal.service"
 
 

@@ -15,7 +15,16 @@ import pytest
 from testinfra.host import Host
 
 from paranal.lab import names
-from tests.mesh.breaking import FLUSH, HEAL, START, STOP, broken, receiving, without_routes
+from tests.mesh.breaking import (
+    FLUSH,
+    FLUSH_POLICIES,
+    HEAL,
+    START,
+    STOP,
+    broken,
+    receiving,
+    without_routes,
+)
 from tests.mesh.conftest import PLANE
 from tests.mesh.flows import background
 from tests.mesh.support import (
@@ -51,9 +60,12 @@ FAULTS = {
     "firewall restarted and charon with it": ("systemctl restart paranal-firewall.service", 2, ""),
     "charon frozen": (KILL.format("STOP"), SILENT_SECONDS, KILL.format("CONT")),
 }
+THIRD_LOCK = ("true", "")
+"""How to take away, and put back, what a plane has beside firewall and routes."""
 if PLANE == "kernel":
+    THIRD_LOCK = (FLUSH_POLICIES, "systemctl restart paranal-drop-policies.service")
     FAULTS["states flushed"] = ("ip xfrm state flush", 2, "")
-    FAULTS["policies flushed"] = ("ip xfrm policy flush", 2, HEAL)
+    FAULTS["policies flushed"] = (FLUSH_POLICIES, 2, HEAL)
 
 
 def _pairs(views: Views, member: str) -> list[tuple[str, str]]:
@@ -168,6 +180,7 @@ def test_either_lock_holds_alone_and_without_both_the_packets_are_in_clear(
             watch.expecting(link, theirs, ours) as seen,
             broken(pe, FLUSH, HEAL),
             without_routes(pe),
+            broken(pe, *THIRD_LOCK),
         ):
             assert eventually(lambda: any(f"{ours}." in line for line in seen()), 5)
             assert watch.plant(link, theirs, ours)

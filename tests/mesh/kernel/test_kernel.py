@@ -14,6 +14,7 @@ from paranal.agreement.address import host_prefix
 from paranal.agreement.connections import LIFE_BYTES, LIFE_PACKETS, REPLAY_WINDOW
 from paranal.lab import names, packets, people
 from paranal.lab.lab import Lab
+from tests.mesh.breaking import FLUSH_POLICIES
 from tests.mesh.conftest import KERNEL, MEMBERS
 from tests.mesh.kernel.xfrm import State, errors, policies, risen, rules, states
 from tests.mesh.support import (
@@ -298,3 +299,22 @@ def test_without_charon_the_drops_hold_and_without_them_the_firewall(
     seen = on_node(pe, "call", **call)
     assert "ConnectionRefused" in seen["error"]
     assert counted(pe, "clear_out") > refused
+
+
+@pytest.mark.req("B3")
+@pytest.mark.usefixtures("settled")
+def test_flushed_policies_are_reported_at_once_and_come_back_by_themselves(
+    nodes: dict[str, Host],
+) -> None:
+    pe = nodes["pe"]
+    before = set(policies(pe))
+    with by_hand(pe, "firewall-heal"):
+        pe.check_output(FLUSH_POLICIES)
+        assert policies(pe) == {}
+        shown = pe.run("paranal status --json --service person")
+        assert (shown.rc, "PAR-0737" in shown.stdout) == (1, True)
+        since = pe.check_output("date +@%s")
+    assert eventually(lambda: set(policies(pe)) == before, HEALED_SECONDS)
+    journal = "journalctl --unit=paranal-firewall-heal.service --output=cat --since=%s"
+    assert "PAR-0736" in pe.check_output(journal, since)
+    assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), HEALED_SECONDS)

@@ -12,8 +12,17 @@ from testinfra.host import Host
 
 from paranal.agreement.address import host_prefix
 from paranal.lab import names
-from tests.mesh.breaking import FLUSH, HEAL, START, STOP, broken, receiving, without_routes
-from tests.mesh.kernel.xfrm import errors, policies, risen
+from tests.mesh.breaking import (
+    FLUSH,
+    FLUSH_POLICIES,
+    HEAL,
+    START,
+    STOP,
+    broken,
+    receiving,
+    without_routes,
+)
+from tests.mesh.kernel.xfrm import errors, risen
 from tests.mesh.support import (
     Capture,
     Views,
@@ -27,7 +36,7 @@ from tests.mesh.support import (
 
 pytestmark = pytest.mark.req("B3", "B4")
 HEALED_SECONDS = 90
-POLICIES_GONE = f"{STOP}; ip xfrm policy flush"
+POLICIES_GONE = f"{STOP}; {FLUSH_POLICIES}"
 POLICIES_BACK = f"systemctl restart paranal-drop-policies.service; {START}"
 
 
@@ -48,19 +57,6 @@ def _operational(views: Views, code: str) -> str:
 
 def _only(node: Host, before: dict[str, int], counter: str) -> bool:
     return risen(node, before) == {counter: 1}
-
-
-def test_flushed_policies_are_reported_at_once_and_put_back(nodes: dict[str, Host]) -> None:
-    pe = nodes["pe"]
-    before, since = set(policies(pe)), pe.check_output("date +@%s")
-    pe.check_output("ip xfrm policy flush")
-    shown = pe.run("paranal status --json --service person")
-    assert (shown.rc, "PAR-0737" in shown.stdout) == (1, True)
-    pe.check_output(HEAL)
-    journal = "journalctl --unit=paranal-firewall-heal.service --output=cat --since=%s"
-    assert "PAR-0736" in pe.check_output(journal, since)
-    assert eventually(lambda: set(policies(pe)) == before, HEALED_SECONDS)
-    assert eventually(lambda: tunnels_up(pe, ["co", "mx"]), HEALED_SECONDS)
 
 
 @pytest.mark.usefixtures("settled")
