@@ -24,6 +24,7 @@ from tests.mesh.support import (
     eventually,
     every_spi,
     renewals,
+    superfluous,
     tunnels_up,
 )
 
@@ -93,10 +94,10 @@ def view(views: dict[str, dict[str, Any]], member: str) -> dict[str, Any]:
 
 @pytest.fixture
 def settled(nodes: dict[str, Host]) -> None:
-    """No node has an IKE_SA left to renew after a change: from here on SPIs stay as they are."""
+    """No node has an IKE_SA left to renew or to end after a change: from here on SPIs stay."""
 
     def looked() -> tuple[bool, list[set[str]]]:
-        pending = any(renewals(node) for node in nodes.values())
+        pending = any(renewals(node) or superfluous(node) for node in nodes.values())
         return pending, [every_spi(node) for node in nodes.values()]
 
     seen = [looked()]
@@ -105,7 +106,7 @@ def settled(nodes: dict[str, Host]) -> None:
         seen.append(looked())
         return seen[-1] == seen[-2] and not seen[-1][0]
 
-    assert eventually(quiet, SETTLED_SECONDS + 20), seen[-2:]
+    assert eventually(quiet, 2 * SETTLED_SECONDS + 20), seen[-2:]
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,12 @@ def renewals(node: Host) -> list[str]:
     return pending
 
 
+def superfluous(node: Host) -> bool:
+    """Tell whether a node has two IKE_SAs of one connection, one of which the upkeep will end."""
+    names = [sa["name"] for sa in list_sas(node) if sa["state"] == "ESTABLISHED"]
+    return len(names) != len(set(names))
+
+
 def eventually(true: Callable[[], bool], seconds: float) -> bool:
     """Tell whether something becomes true in time; asked twice a second."""
     deadline = time.monotonic() + seconds
