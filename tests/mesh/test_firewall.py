@@ -41,10 +41,8 @@ def test_stopping_its_unit_does_not_open_the_node(nodes: dict[str, Host]) -> Non
 
 
 @pytest.mark.req("R6", "B6")
-@pytest.mark.usefixtures("settled")
 def test_what_is_not_open_is_refused_in_milliseconds(nodes: dict[str, Host], views: Views) -> None:
     pe, co = (views[code]["member"] for code in ("pe", "co"))
-    # A trap of the kernel plane holds back what it has no SA for, before nft sees it.
     assert eventually(lambda: tunnels_up(nodes["pe"], ["co"]), 60)
     before = counted(nodes["pe"], "refused_output")
     seen = on_node(
