@@ -22,7 +22,7 @@ START_AFRESH = ("systemctl", "--no-block", "try-restart", "strongswan.service")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the two words."""
     words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
-    words.add_parser("heal", help="load the rules again when they are gone (its own timer)")
+    words.add_parser("heal", help="put back rules and policies that are gone (its own timer)")
     words.add_parser("check", help="refuse a file of the next boot that is not what was applied")
 
 
@@ -74,7 +74,7 @@ def heal_policies(run: Run) -> bool:
     """
     with policies.undisturbed() as alone:
         try:
-            if not alone or policies.stand(lambda command: run(command, None)):
+            if not alone or policies.stand(run):
                 return False
             run(PUT_BACK, None)
             run(START_AFRESH, None)

@@ -17,17 +17,17 @@ WORKING = Path("/var/lib/paranal/node/working")
 SHOWN = ("ip", "xfrm", "policy", "list", "nosock", "action", "block")
 
 
-def stand(ask: Callable[[Sequence[str]], str]) -> bool:
+def stand(run: Callable[[Sequence[str], str | None], str]) -> bool:
     """Tell whether the kernel holds as many drop policies as were applied.
 
-    ``ask`` runs a command and returns what it prints; what it raises is raised.
+    ``run`` is given a command and its input and returns what it prints; what it raises is raised.
     """
     try:
         applied = FILE.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return True
     wanted = sum(line.startswith("xfrm policy update ") for line in applied)
-    return wanted == 0 or ask(SHOWN).count(" action block ") >= wanted
+    return wanted == 0 or run(SHOWN, None).count(" action block ") >= wanted
 
 
 @contextmanager
