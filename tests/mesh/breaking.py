@@ -12,6 +12,7 @@ from tests.mesh.support import eventually
 
 STOP, START = "systemctl stop strongswan.service", "systemctl start strongswan.service"
 FLUSH_POLICIES = "ip xfrm policy flush"
+DROP_POLICIES = "systemctl restart paranal-drop-policies.service"
 FLUSH, HEAL = "nft flush ruleset", "systemctl start paranal-firewall-heal.service"
 
 

@@ -16,6 +16,7 @@ from testinfra.host import Host
 
 from paranal.lab import names
 from tests.mesh.breaking import (
+    DROP_POLICIES,
     FLUSH,
     FLUSH_POLICIES,
     HEAL,
@@ -63,7 +64,7 @@ FAULTS = {
 THIRD_LOCK = ("true", "")
 """How to take away, and put back, what a plane has beside firewall and routes."""
 if PLANE == "kernel":
-    THIRD_LOCK = (FLUSH_POLICIES, "systemctl restart paranal-drop-policies.service")
+    THIRD_LOCK = (FLUSH_POLICIES, DROP_POLICIES)
     FAULTS["states flushed"] = ("ip xfrm state flush", 2, "")
     FAULTS["policies flushed"] = (FLUSH_POLICIES, 2, HEAL)
 

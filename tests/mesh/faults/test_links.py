@@ -28,8 +28,6 @@ from tests.mesh.support import Views, on_node, sas_with, spis
 ENDS = (("co", "pe"), ("pe", "co"))
 HUNG_SECONDS = 90
 """Two questions of half a minute each, and the timer's turn."""
-
-
 PIECES = 32768
 """Nearly 2 GiB, in pieces of 60 KiB: four times what charon may hold."""
 

@@ -13,6 +13,7 @@ from testinfra.host import Host
 from paranal.agreement.address import host_prefix
 from paranal.lab import names
 from tests.mesh.breaking import (
+    DROP_POLICIES,
     FLUSH,
     FLUSH_POLICIES,
     HEAL,
@@ -37,7 +38,7 @@ from tests.mesh.support import (
 pytestmark = pytest.mark.req("B3", "B4")
 HEALED_SECONDS = 90
 POLICIES_GONE = f"{STOP}; {FLUSH_POLICIES}"
-POLICIES_BACK = f"systemctl restart paranal-drop-policies.service; {START}"
+POLICIES_BACK = f"{DROP_POLICIES}; {START}"
 
 
 @pytest.fixture(autouse=True)
