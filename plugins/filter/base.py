@@ -30,6 +30,9 @@ ONCE = {
     "net.ipv4.icmp_echo_ignore_broadcasts": "1",
     "net.ipv4.icmp_ignore_bogus_error_responses": "1",
     "net.ipv4.tcp_syncookies": "1",
+    # The kernel copies it to the routes of our own addresses, which stand on lo: with 1, what comes
+    # in clear from the WAN would pass the kernel plane's inward policies.
+    "net.ipv6.conf.lo.disable_policy": "0",
 }
 # Not namespaced: in a container these would change the host.
 MACHINE = {

@@ -89,6 +89,10 @@ def test_the_kernel_takes_no_strange_route_and_forwards_nothing(node: Host) -> N
             assert node.sysctl(f"{prefix}.{key}") == 0, (scope, key)
         for key in ("accept_ra", "accept_redirects", "accept_source_route"):
             assert node.sysctl(f"net.ipv6.conf.{scope}.{key}") == 0, (scope, key)
+        for family in ("ipv4", "ipv6"):
+            assert node.sysctl(f"net.{family}.conf.{scope}.disable_policy") == 0, (scope, family)
+    # Its own addresses stand on lo: exempt, what comes in clear would be exempt with it.
+    assert node.sysctl("net.ipv6.conf.lo.disable_policy") == 0
 
 
 @pytest.mark.req("D5")

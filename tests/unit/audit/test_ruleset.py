@@ -98,6 +98,14 @@ def test_chance_is_kept_and_what_decides_nothing_has_no_verdict() -> None:
     assert one_rule({"counter": "x"}, {"log": {"prefix": "y"}}).verdict == ""
 
 
+def test_a_mark_is_understood_on_what_comes_by_lo_and_nowhere_else() -> None:
+    mark = {"mangle": {"key": meta("mark"), "value": 80}}
+    assert one_rule(match(meta("iif"), "lo"), mark, ACCEPT, hook="input").verdict == "accept"
+    others = (match(meta("iif"), "lo", "!="), match(meta("iif"), {"set": ["lo", "wan"]}))
+    for wider in ([], *([each] for each in others)):
+        assert "input 1" in refused(*wider, mark, ACCEPT, hook="input")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

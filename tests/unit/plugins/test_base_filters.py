@@ -120,6 +120,7 @@ def test_each_interface_is_guarded_and_routing_is_off_unless_declared() -> None:
     for name in ("all", "default", "wan", "inner"):
         assert settings[f"net.ipv4.conf.{name}.rp_filter"] == "1"
         assert settings[f"net.ipv4.conf.{name}.disable_policy"] == "0"
+    assert settings["net.ipv6.conf.lo.disable_policy"] == "0"
     assert settings["net.ipv4.ip_forward"] == "0"
     assert base_sysctl(["wan"], True, True)["net.ipv4.ip_forward"] == "1"
 

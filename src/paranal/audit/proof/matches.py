@@ -34,6 +34,15 @@ def reject(content: Mapping[str, Any] | None) -> Condition:
     return added.get((content or {}).get("type", ""), {})
 
 
+def marks_home(content: Mapping[str, Any], condition: Condition) -> bool:
+    """Say whether a statement marks what comes by ``lo`` alone.
+
+    Elsewhere a mark could choose a route or a kernel policy that the proof does not see.
+    """
+    by_lo = condition.get("iif") == Values.of(values.interface("lo"))
+    return by_lo and content["key"] == {"meta": {"key": "mark"}}
+
+
 def match(content: Mapping[str, Any], sets: Sets) -> Condition:
     """Return what a match asks, with what nft adds by itself (``tcp dport`` is of TCP only)."""
     left, right, operator = content["left"], content["right"], content["op"]

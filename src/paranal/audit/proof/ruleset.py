@@ -157,6 +157,8 @@ def _rule(
                 raise Unknown(statement)
             if kind == "match":
                 _narrow(condition, matches.match(content, sets))
+            elif kind == "mangle" and matches.marks_home(content, condition):
+                pass
             elif kind == "limit" or (kind == "mangle" and "tcp option" in content["key"]):
                 chance = True
             elif kind == "reject":
