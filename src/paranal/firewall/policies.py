@@ -26,7 +26,7 @@ def stand(run: Callable[[Sequence[str], str | None], str]) -> bool:
         applied = FILE.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return True
-    wanted = sum(line.startswith("xfrm policy update ") for line in applied)
+    wanted = sum(line.endswith(" action block") for line in applied)
     return wanted == 0 or run(SHOWN, None).count(" action block ") >= wanted
 
 

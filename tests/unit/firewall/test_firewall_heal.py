@@ -146,6 +146,7 @@ def test_a_boot_file_is_the_confirmed_one_or_refused(
     assert ("PAR-0733" in capsys.readouterr().err) is not boots
 
 
+LETS_IN = "xfrm policy update dir in src 3fff:56::/48 mark 0x50 priority 1 action allow\n"
 APPLIED = """# Managed by Paranal
 xfrm policy update dir out dst 10.51.0.0/16 priority 4294967295 action block
 xfrm policy update dir in src 10.51.0.0/16 priority 4294967295 action block
@@ -178,8 +179,8 @@ def test_drop_policies_that_are_gone_come_back_and_charon_starts_afresh(
 
 @pytest.mark.parametrize(
     ("applied", "held"),
-    [(APPLIED, HELD), ("# Managed\n", ""), (None, "")],
-    ids=["all there", "of nobody", "userspace"],
+    [(APPLIED, HELD), (APPLIED + LETS_IN, HELD), ("# Managed\n", ""), (None, "")],
+    ids=["all there", "and one that lets in", "of nobody", "userspace"],
 )
 def test_drop_policies_that_stand_are_left_alone(applied: str | None, held: str) -> None:
     if applied is not None:
