@@ -18,6 +18,7 @@ import jsonschema  # noqa: F401 - loaded once before the forks, not once in each
 from ansible.plugins.action import ActionBase
 
 from paranal.agreement import load, member_view
+from paranal.agreement.accept import accepted
 from paranal.messages import LANGUAGES, Refusal, refusal_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,8 +39,8 @@ class ActionModule(ActionBase):
 
     _VALID_ARGS = frozenset(
         {
-            *("phase", "agreement", "member", "wan_local_address", "take_over", "lease_seconds"),
-            *("checks", "root"),
+            *("phase", "agreement", "allowed_signers", "member", "wan_local_address"),
+            *("take_over", "lease_seconds", "checks", "root"),
         }
     )
 
@@ -67,6 +68,7 @@ class ActionModule(ActionBase):
 
     def _open(self, variables: dict[str, Any]) -> dict[str, Any]:
         agreement = load(Path(self._task.args["agreement"]))
+        trusted = accepted(agreement, Path(self._task.args["allowed_signers"]))
         # Templated, a national fact that the inventory does not state is an empty text.
         local = self._task.args.get("wan_local_address") or None
         view = member_view(agreement, self._member(variables), local)
@@ -78,6 +80,7 @@ class ActionModule(ActionBase):
         arguments = {
             "session": session,
             "view": view,
+            "trusted": trusted,
             "take_over": self._task.args.get("take_over") or "",
             "lease_seconds": int(self._task.args.get("lease_seconds") or LEASE_SECONDS),
         }

@@ -28,7 +28,7 @@ def pki_trust(
     """
     try:
         authorities = [
-            _authority(published, member, domain, probe or {})
+            _authority(published, view, member, domain, probe or {})
             for member, domain in peers.trusted_members(consumer, view).items()
         ]
         files = peers.trust_files(consumer, authorities)
@@ -45,17 +45,18 @@ def pki_problems(view: Mapping[str, Any], published: str, probe: Mapping[str, An
     found = []
     for member, domain in peers.trusted_members("swanctl", view).items():
         try:
-            _authority(published, member, domain, probe)
+            _authority(published, view, member, domain, probe)
         except Refusal as refusal:
             found.append(str(refusal))
     return found
 
 
 def _authority(
-    published: str, member: str, domain: str, probe: Mapping[str, Any]
+    published: str, view: Mapping[str, Any], member: str, domain: str, probe: Mapping[str, Any]
 ) -> peers.PublicAuthority:
     """Return one member's published authority, checked; warn of a list that is past its end."""
     authority = peers.read(Path(published), member, domain)
+    peers.refuse_unagreed(authority, peers.agreed_roots(view)[member])
     peers.refuse_older(authority, _held(probe, member))
     if authority.crl_end <= datetime.now(UTC):
         late = Refusal("PAR-0421", member=member, end=authority.crl_end)

@@ -8,9 +8,10 @@ short_description: The two module runs that frame every change of a node
 description:
   - Role C(node) calls it; other roles only use C(phase=expect) and read C(node_view) and
     C(node_probe).
-  - C(open) checks the agreement on the controller, derives the member's view, takes the node's
-    lock and probes the node. Register
-    its result as C(node_session). In check mode it takes no lock and writes nothing.
+  - C(open) checks the agreement and its signatures on the controller, derives the member's view,
+    takes the node's lock, refuses what does not follow the agreement that the node has, and probes
+    the node. Register its result as C(node_session). In check mode it takes no lock and writes
+    nothing.
   - C(expect) runs on the controller only (no module run); it adds checks that C(close) will run
     on the node, all in one go.
   - C(close) runs those checks, appends to the history when something changed or failed, and
@@ -25,6 +26,10 @@ options:
     required: true
   agreement:
     description: Path of the agreement on the controller. Needed by C(open).
+    type: path
+  allowed_signers:
+    description: "Path of the pinned keys of every member on the controller, as ssh-keygen(1) writes
+        C(allowed_signers). Needed by C(open)."
     type: path
   member:
     description: The member whose node this is. Default the inventory's host name.
@@ -61,6 +66,10 @@ options:
   session:
     description: "The run's identity and the operator, filled in by the action plugin."
     type: dict
+  trusted:
+    description: "The epochs that are signed as needed, filled in by the action plugin."
+    type: list
+    elements: dict
   view:
     description: "The member's view, filled in by the action plugin."
     type: dict
@@ -119,6 +128,7 @@ from typing import Any, NoReturn
 from ansible.module_utils.basic import AnsibleModule
 
 # Relative, because AnsiballZ, mypy and the tests each mount this tree under another package name.
+from ..module_utils.paranal_agreed import refuse_unagreed  # noqa: TID252
 from ..module_utils.paranal_checks import failures, run_checks  # noqa: TID252
 from ..module_utils.paranal_leaves import probe_certificates  # noqa: TID252
 from ..module_utils.paranal_nft import probe_firewall  # noqa: TID252
@@ -156,12 +166,20 @@ PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
 
 
 def open_node(node: Node, params: dict[str, Any], *, check: bool) -> dict[str, Any]:
-    """Take the lock, unless only checking, and probe. Raises PAR-0301 when another run holds it."""
-    taken = ""
+    """Take the lock, unless only checking, and probe.
+
+    Raises PAR-0301 when another run holds it, PAR-0154 or PAR-0155 for an agreement that does not
+    follow the node's; then nobody holds it.
+    """
+    session, taken = params["session"], ""
     if not check:
-        taken = take_lock(
-            node, params["session"], params["lease_seconds"], params["take_over"] or ""
-        )
+        taken = take_lock(node, session, params["lease_seconds"], params["take_over"] or "")
+    try:
+        refuse_unagreed(node, params["trusted"], params["view"]["member"]["code"])
+    except Refused:
+        if not check:
+            release_lock(node, session["id"])
+        raise
     # Side by side: most of them wait for another process (systemd, dpkg, charon, nft).
     with ThreadPoolExecutor(max_workers=len(PROBERS)) as pool:
         running = {name: pool.submit(ask, name, node, params["view"]) for name in PROBERS}
@@ -218,6 +236,7 @@ def main() -> NoReturn:
             "phase": {"type": "str", "required": True, "choices": ["open", "close", "abort"]},
             "session": {"type": "dict", "required": True},
             "view": {"type": "dict", "default": {}},
+            "trusted": {"type": "list", "elements": "dict", "default": []},
             "checks": {"type": "list", "elements": "dict", "default": []},
             "reason": {"type": "str", "default": ""},
             "take_over": {"type": "str", "default": ""},

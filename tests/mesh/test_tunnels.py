@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from testinfra.host import Host
 
 from paranal.lab.lab import Lab
@@ -74,13 +74,12 @@ def test_a_line_with_nothing_open_is_proved_by_its_initiator_and_ended(
 
 
 @pytest.fixture
-def suspended(lab: Lab) -> Iterator[Path]:
-    """The lab's agreement, to be changed; afterwards everything is as it was."""
-    path = lab.agreement().path
-    before = path.read_text(encoding="utf-8")
-    yield path
-    path.write_text(before, encoding="utf-8")
-    played(lab, "--limit", "co,pe")
+def agreed(lab: Lab) -> Iterator[dict[str, Any]]:
+    """What the lab's agreement says, to be changed; afterwards everything is as it was."""
+    before = lab.agreement().document
+    yield copy.deepcopy(before)
+    lab.declare(before)
+    played(lab)
 
 
 @pytest.fixture
@@ -108,7 +107,7 @@ def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
 @pytest.mark.req("R6", "R12")
 @pytest.mark.usefixtures("settled", "far_apart", "flows")
 def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
-    lab: Lab, nodes: dict[str, Host], views: Views, suspended: Path
+    lab: Lab, nodes: dict[str, Host], views: Views, agreed: dict[str, Any]
 ) -> None:
     """Close the operational channel, and one of the two services of the strategic one.
 
@@ -118,11 +117,10 @@ def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
     mexico, before = spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
     for service in PORTS:
         co.check_output("systemctl is-active %s", f"flow-{service}")
-    document = yaml.safe_load(suspended.read_text(encoding="utf-8"))
-    (pair,) = [one for one in document["pairs"] if one["members"] == ["co", "pe"]]
+    (pair,) = [one for one in agreed["pairs"] if one["members"] == ["co", "pe"]]
     for direction in pair["directions"].values():
         direction["services"] |= {"person": "suspended", "control": "suspended"}
-    suspended.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+    lab.declare(agreed)
 
     with held_query(nodes, views) as told:
         played(lab, "--limit", "co,pe")

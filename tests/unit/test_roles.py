@@ -17,6 +17,7 @@ from paranal.agreement import member_view
 from paranal.messages import Refusal, catalogue
 from paranal.pki import lab
 from plugins.action.node_state import declared_check
+from tests.unit.agreement.views import rooted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROLES = sorted(p for p in (REPOSITORY / "roles").iterdir() if p.is_dir())
@@ -190,7 +191,8 @@ def test_a_role_outside_the_frame_is_refused_in_the_catalogue_s_words(name: str)
 def test_a_role_refuses_with_code_and_runbook_what_its_filter_finds(
     name: str, change: dict[str, Any], code: str, published: str
 ) -> None:
-    scope = {"node_view": VIEW, "node_probe": INSTALLED, "pki_published": published}
+    view = rooted(VIEW, Path(published))
+    scope = {"node_view": view, "node_probe": INSTALLED, "pki_published": published}
     assert preflight(name, **scope) == ""
     said = preflight(name, **{**scope, **change})
     assert said.startswith(f"{code}: ")

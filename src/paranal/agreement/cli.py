@@ -1,14 +1,17 @@
-"""``paranal agreement check|view|digest|sheet``: is it sound, and what does a member get of it?"""
+"""``paranal agreement``: is it sound, what changes, who must sign, and what does a member get?"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from paranal.agreement import ceremony, lab
 from paranal.agreement.check import problems
-from paranal.agreement.derive import member_view
+from paranal.agreement.derive import member_view, parity
 from paranal.agreement.load import Agreement, load
 from paranal.agreement.sheet import pair_name, published, sheet
 from paranal.agreement.sheet_page import page
@@ -21,37 +24,18 @@ DEFAULT = Path("agreement/pacific-alliance.yml")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action, summary in (
-        ("check", "name every problem of the file, with its line"),
-        ("view", "print one member's half as JSON"),
-        ("digest", "print the digest of the canonical content"),
-    ):
+    for action, (work, summary, options) in ACTIONS.items():
         command = actions.add_parser(action, help=summary, description=summary)
-        many = action == "check"
-        command.add_argument(
-            "file",
-            nargs="*" if many else "?",
-            type=Path,
-            default=[DEFAULT] if many else DEFAULT,
-            help=f"default {DEFAULT}",
-        )
+        command.set_defaults(work=work)
+        for option in options:
+            option(command)
         command.add_argument("--json", action="store_true", help="print data instead of text")
-        if action == "view":
-            command.add_argument("--member", required=True, help="two-letter code, for example pe")
-    summary = "print one pair's parameters on a page, for a gateway of any make"
-    command = actions.add_parser("sheet", help=summary, description=summary)
-    command.add_argument("pair", metavar="PAIR", help="for example pe-co")
-    command.add_argument("--agreement", type=Path, default=DEFAULT, help=f"default {DEFAULT}")
-    command.add_argument("--from", dest="local", help="end to type it into (default: the first)")
-    command.add_argument("--lang", choices=LANGUAGES, default="es", help="default es")
-    command.add_argument("--json", action="store_true", help="print data instead of text")
-    command.add_argument("-o", dest="output", type=Path, metavar="FILE", help="default: print")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one action; 0 sound, 3 refused."""
-    action = {"check": _check, "view": _view, "digest": _digest, "sheet": _sheet}[args.action]
-    return action(args)
+    """Do one action; 0 sound or done, 3 refused or not signed as needed."""
+    status: int = args.work(args)
+    return status
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -86,16 +70,18 @@ def _view(args: argparse.Namespace) -> int:
 
 
 def _digest(args: argparse.Namespace) -> int:
-    agreement = load(args.file)
-    if args.json:
-        data = {
-            "file": str(args.file),
-            "epoch": agreement.document["epoch"],
-            "digest": agreement.digest,
-        }
-        sys.stdout.write(json.dumps(data) + "\n")
+    """Print the whole agreement's digest, or what both ends of a pair must agree on."""
+    agreement = load(args.agreement)
+    if args.pair:
+        first, second = pair_name(agreement, "-".join(args.pair).lower()).split("-")
+        digest = parity(agreement, first, second)
     else:
-        sys.stdout.write(f"{agreement.digest}\n")
+        digest = agreement.digest
+    if args.json:
+        data = {"epoch": agreement.document["epoch"], "digest": digest}
+        sys.stdout.write(json.dumps({"file": str(args.agreement), **data}) + "\n")
+    else:
+        sys.stdout.write(f"{digest}\n")
     return 0
 
 
@@ -114,3 +100,97 @@ def _sheet(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _found(args: argparse.Namespace) -> int:
+    sys.stdout.write(json.dumps({"changed": lab.ensure(args.lab)}) + "\n")
+    return 0
+
+
+def _option(*flags: str, **settings: Any) -> Callable[[argparse.ArgumentParser], object]:  # noqa: ANN401 - argparse's own
+    return lambda parser: parser.add_argument(*flags, **settings)
+
+
+AGREEMENT = _option("--agreement", type=Path, default=DEFAULT, help=f"default {DEFAULT}")
+LANGUAGE = _option("--lang", choices=LANGUAGES, default="es", help="default es")
+ALLOWED = _option(
+    "--allowed-signers",
+    type=Path,
+    required=True,
+    help="the pinned keys of every member (paranal_allowed_signers_file)",
+)
+MEMBER = _option("--member", required=True, help="two-letter code, for example pe")
+
+Action = tuple[
+    Callable[[argparse.Namespace], int],
+    str,
+    Sequence[Callable[[argparse.ArgumentParser], object]],
+]
+ACTIONS: dict[str, Action] = {
+    "check": (
+        _check,
+        "name every problem of the file, with its line",
+        (_option("file", nargs="*", type=Path, default=[DEFAULT], help=f"default {DEFAULT}"),),
+    ),
+    "view": (
+        _view,
+        "print one member's half as JSON",
+        (_option("file", nargs="?", type=Path, default=DEFAULT, help=f"default {DEFAULT}"), MEMBER),
+    ),
+    "digest": (
+        _digest,
+        "print the digest of the canonical content, or of what both ends of a pair must agree on",
+        (_option("pair", nargs="*", metavar="MEMBER", help="two members: PE CO"), AGREEMENT),
+    ),
+    "sheet": (
+        _sheet,
+        "print one pair's parameters on a page, for a gateway of any make",
+        (
+            _option("pair", metavar="PAIR", help="for example pe-co"),
+            AGREEMENT,
+            _option("--from", dest="local", help="end to type it into (default: the first)"),
+            LANGUAGE,
+            _option("-o", dest="output", type=Path, metavar="FILE", help="default: print"),
+        ),
+    ),
+    "diff": (
+        ceremony.diff,
+        "say in words what a proposal changes, for each pair and direction, and who must sign it",
+        (
+            AGREEMENT,
+            _option("--old", type=Path, metavar="FILE", help="default: the bundle's epoch before"),
+            LANGUAGE,
+        ),
+    ),
+    "sign": (
+        ceremony.sign,
+        "say what changes, and put this member's signature into the bundle beside the file",
+        (
+            AGREEMENT,
+            MEMBER,
+            _option("--key", type=Path, required=True, help="SSH key, or its public half"),
+            _option("--amend", action="store_true", help="replace the last epoch's text"),
+            LANGUAGE,
+        ),
+    ),
+    "verify": (
+        ceremony.verify,
+        "say of every epoch in the bundle who signed it, and what lacks a signature",
+        (AGREEMENT, ALLOWED, LANGUAGE),
+    ),
+    "merge": (
+        ceremony.merge,
+        "take other members' bundles into ours, each signature checked",
+        (
+            AGREEMENT,
+            ALLOWED,
+            _option("bundle", nargs="+", type=Path, metavar="BUNDLE", help="file as received"),
+        ),
+    ),
+    "found": (
+        _found,
+        "name every root in a lab's agreement and sign it for every member",
+        (_option("lab", type=Path, help="the lab's directory, .lab/NAME"),),
+    ),
+}
+"""Action -> (work, one-line help, options)."""

@@ -136,7 +136,7 @@ def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
         "initiates": code == first,
         "channels": channels,
         "line_check": not channels,
-        "parity": _parity(agreement, first, second),
+        "parity": parity(agreement, first, second),
     }
     return {
         **_member(agreement, peer),
@@ -158,9 +158,12 @@ def _server_names(agreement: Agreement, asker: str, answerer: str) -> dict[str, 
     return {channel: f"{asker}.{identities[channel]}" for channel in CHANNELS}
 
 
-def _parity(agreement: Agreement, first: str, second: str) -> str:
-    """Digest all that both ends of a pair must agree on, the same from either end."""
-    shared = {"wan_address", "addresses", "identities", "data_plane", "status", "gateway"}
+def parity(agreement: Agreement, first: str, second: str) -> str:
+    """Return the digest (SHA-256, hex) of all that both ends of a pair must agree on.
+
+    ``first`` and ``second`` are the pair's members in the order of the alphabet.
+    """
+    shared = {"wan_address", "addresses", "identities", "data_plane", "status", "gateway", "roots"}
     document, members = agreement.document, agreement.members
     return canonical_digest(
         {

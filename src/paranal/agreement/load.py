@@ -31,10 +31,15 @@ class Agreement:
         return canonical_digest(self.document)
 
 
-def canonical_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Return the SHA-256 (hex) of ``value`` as canonical JSON: sorted keys, no space, UTF-8."""
+def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
+    """Return ``value`` as canonical JSON: sorted keys, no space, UTF-8."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return text.encode()
+
+
+def canonical_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return the SHA-256 (hex) of ``value`` as canonical JSON."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def load(path: Path | str) -> Agreement:

@@ -15,8 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
 from paranal.agreement.crypto import PROFILES
 from paranal.lab import faults, handshake, pump
 from paranal.lab.figure import Figure
@@ -120,10 +118,9 @@ def parted(lab: Lab, watch: Watch, pairs: Sequence[Pair], member: str) -> float:
 def handshakes(lab: Lab, watch: Watch, pair: Pair) -> dict[str, Figure]:
     """Time the pair's handshake, and that of ``classic`` beside it, which it goes to for that.
 
-    The lab's agreement is afterwards as it was; its nodes are not.
+    The lab's agreement says afterwards what it said; its nodes do not run it.
     """
     agreement = lab.agreement()
-    declared = lab.home.agreement.read_text(encoding="utf-8")
     (profile,) = {
         each["crypto_profile"]
         for each in agreement.document["pairs"]
@@ -133,14 +130,13 @@ def handshakes(lab: Lab, watch: Watch, pair: Pair) -> dict[str, Figure]:
     found = {"handshake": Figure(round(own, 3), "s")}
     if profile == BASELINE:
         return found
-    changed = yaml.safe_dump(with_profile(agreement, BASELINE).document, allow_unicode=True)
     try:
-        lab.home.agreement.write_text(changed, encoding="utf-8")
+        lab.declare(with_profile(agreement, BASELINE).document)
         with step(f"taking {pair.one} and {pair.other} to {BASELINE}"):
             play(lab, "site", "--limit", f"{pair.one},{pair.other}")
         plain = shaken(lab, watch, pair, BASELINE)
     finally:
-        lab.home.agreement.write_text(declared, encoding="utf-8")
+        lab.declare(agreement.document)
     return found | {
         "handshake_classic": Figure(round(plain, 3), "s"),
         "handshake_extra": Figure(round(own - plain, 3), "s"),

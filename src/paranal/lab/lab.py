@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from paranal.lab import engine, lock, machine, names, plan, preflight
 from paranal.lab.docker import Container, Docker, attempt
 from paranal.lab.home import ROOT, Home
@@ -60,6 +62,14 @@ class Lab:
         from paranal.agreement import load  # its checks take time that `exec` need not spend
 
         return load(self.home.agreement)
+
+    def declare(self, document: Mapping[str, Any]) -> None:
+        """Make ``document`` the lab's agreement: the next epoch, signed by every member."""
+        from paranal.agreement import lab as ministries  # as above
+
+        text = yaml.safe_dump(dict(document), allow_unicode=True, sort_keys=False)
+        self.home.agreement.write_text(text, encoding="utf-8")
+        ministries.ensure(self.home.folder)
 
     def wiring(self) -> plan.Plan:
         """Return the plan of the members that are in the lab."""

@@ -80,11 +80,11 @@ def write_agreement(lab: Lab, agreement: Agreement) -> None:
 
 
 def _found_secrets(lab: Lab) -> None:
-    """Create every member's own authority and preshared keys, by the ministry's own commands.
+    """Create every member's authority, signature and preshared keys, by the ministry's commands.
 
-    Raises ``Refusal`` PAR-0427, PAR-0434.
+    Raises ``Refusal`` PAR-0427, PAR-0157, PAR-0434.
     """
-    for word, code in (("pki", "PAR-0427"), ("ppk", "PAR-0434")):
+    for word, code in (("pki", "PAR-0427"), ("agreement", "PAR-0157"), ("ppk", "PAR-0434")):
         done = subprocess.run(  # noqa: S603 - our own command, no shell
             [sys.executable, "-m", "paranal", word, "found", str(lab.home.folder)],
             capture_output=True,

@@ -97,9 +97,15 @@ def _crl(args: argparse.Namespace) -> Answer:
 
 
 def _accept(args: argparse.Namespace) -> Answer:
-    agreement = load(args.agreement)
-    domain = member_view(agreement, args.member)["member"]["domain"]
-    taken = peers.accept(args.source, args.published, args.member, domain, datetime.now(UTC))
+    member = member_view(load(args.agreement), args.member)["member"]
+    taken = peers.accept(
+        args.source,
+        args.published,
+        args.member,
+        member["domain"],
+        member.get("roots", []),
+        datetime.now(UTC),
+    )
     return {"changed": taken}
 
 

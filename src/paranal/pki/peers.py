@@ -8,15 +8,15 @@ what does not hold together; ``trust_files`` lays them out for charon and for HA
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.messages import Refusal
@@ -75,14 +75,18 @@ def read(published: Path, member: str, domain: str) -> PublicAuthority:
     return authority
 
 
-def accept(received: Path, published: Path, member: str, domain: str, now: datetime) -> list[str]:
+def accept(
+    received: Path, published: Path, member: str, domain: str, roots: Collection[str], now: datetime
+) -> list[str]:
     """Take ``member``'s newly received files into ``published``; return those that changed.
 
-    ``received`` is laid out like ``published``. Besides what ``read`` checks, refuses lists that
-    are older than those we hold (PAR-0420, a replay) or already over (PAR-0421). Of what we hold
-    only the lists' numbers count: files of two generations, left by a crash, are thus replaced.
+    ``received`` is laid out like ``published``, ``roots`` what the agreement says of the member.
+    Besides what ``read`` checks, refuses a root that is not agreed (PAR-0436), lists that are older
+    than those we hold (PAR-0420, a replay) or already over (PAR-0421). Of what we hold only the
+    lists' numbers count: files of two generations, left by a crash, are thus replaced.
     """
     new = read(received, member, domain)
+    refuse_unagreed(new, roots)
     lists = {name: published / f"crl/{member}-{name}.crl" for name in ("root", "issuing")}
     held = {name: _load(path, _number, member) for name, path in lists.items() if path.exists()}
     refuse_older(new, held)
@@ -106,6 +110,24 @@ def public_files(member: str) -> tuple[str, ...]:
         for folder, suffix in (("ca", "pem"), ("crl", "crl"))
         for name in ("root", "issuing")
     )
+
+
+def agreed_roots(view: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the digests of each member's roots that a view brings from the agreement."""
+    members = (view["member"], *view["peers"])
+    return {member["code"]: member.get("roots", []) for member in members}
+
+
+def refuse_unagreed(authority: PublicAuthority, roots: Collection[str]) -> None:
+    """Refuse (PAR-0436) an authority whose root is not one that the agreement names.
+
+    ``roots`` are SHA-256 (hex) of their DER. Whoever can write where members publish could else
+    put a country's own CA in its place.
+    """
+    found = _digest(authority.root)
+    if found not in roots:
+        agreed = ", ".join(root[:16] for root in roots) or "-"
+        raise Refusal("PAR-0436", member=authority.member, found=found[:16], agreed=agreed)
 
 
 def refuse_older(authority: PublicAuthority, held: Mapping[str, int]) -> None:
@@ -160,10 +182,14 @@ def _record(one: PublicAuthority) -> dict[str, dict[str, object]]:
     return {
         name: {
             "number": one.numbers[name],
-            "sha256": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
+            "sha256": _digest(certificate),
         }
         for name, certificate in pairs.items()
     }
+
+
+def _digest(certificate: x509.Certificate) -> str:
+    return certificate.fingerprint(SHA256()).hex()
 
 
 def _pem(thing: x509.Certificate | x509.CertificateRevocationList) -> str:

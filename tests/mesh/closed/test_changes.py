@@ -6,16 +6,15 @@ tunnel; the pairs with Mexico are the ones that nobody changes.
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from testinfra.host import Host
 
 from paranal.lab import people
@@ -175,31 +174,28 @@ def test_a_new_generation_of_one_pair(nodes: dict[str, Host], watched: Watch, ch
 
 
 @pytest.fixture
-def agreement_file(lab: Lab) -> Iterator[Path]:
-    """The lab's agreement, to be changed; afterwards everything is as it was."""
-    path = lab.agreement().path
-    before = path.read_text(encoding="utf-8")
-    yield path
-    if path.read_text(encoding="utf-8") != before:
-        path.write_text(before, encoding="utf-8")
-        played(lab)
+def agreed(lab: Lab) -> Iterator[dict[str, Any]]:
+    """What the lab's agreement says, to be changed; afterwards everything is as it was."""
+    before = lab.agreement().document
+    yield copy.deepcopy(before)
+    lab.declare(before)
+    played(lab)
 
 
 @pytest.mark.usefixtures("settled")
 def test_a_member_that_leaves_and_one_that_joins(
-    lab: Lab, nodes: dict[str, Host], watched: Watch, agreement_file: Path
+    lab: Lab, nodes: dict[str, Host], watched: Watch, agreed: dict[str, Any]
 ) -> None:
-    whole, tunnel = agreement_file.read_text(encoding="utf-8"), spis(nodes["co"], "pe")
-    document = yaml.safe_load(whole)
+    document, tunnel = copy.deepcopy(agreed), spis(nodes["co"], "pe")
     del document["members"]["mx"]
     document["pairs"] = [pair for pair in document["pairs"] if "mx" not in pair["members"]]
     with watched() as outcome:
-        agreement_file.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+        lab.declare(document)
         played(lab, "--limit", "co,pe")
         for code in ENDS:
             assert sas_with(nodes[code], "mx") == []
             assert '"mx>' not in nodes[code].check_output("nft list table inet paranal")
-        agreement_file.write_text(whole, encoding="utf-8")
+        lab.declare(agreed)
         played(lab, "--limit", "co,mx,pe")
     _unharmed(outcome)
     assert spis(nodes["co"], "pe") == tunnel, "a pair that did not change keeps its SPIs"

@@ -6,13 +6,13 @@ packet for each renewal of the IKE_SA, and what was agreed before is over.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import pairwise
 
 import pytest
-import yaml
 from testinfra.host import Host
 
 from paranal.agreement.crypto import PROFILES
@@ -48,10 +48,10 @@ RENEWALS = 2
 @pytest.fixture
 def steps(lab: Lab) -> Iterator[list[Step]]:
     """What the pair runs, one after the other; afterwards it is as the agreement had it."""
-    before = lab.home.agreement.read_text(encoding="utf-8")
+    before = lab.agreement().document
     yield STEPS[_suite(lab)]
-    if lab.home.agreement.read_text(encoding="utf-8") != before:
-        lab.home.agreement.write_text(before, encoding="utf-8")
+    if lab.agreement().document != before:
+        lab.declare(before)
         played(lab, "--limit", ",".join(ENDS))
     for code in ENDS:
         for name in store(lab.home.folder, code).names():
@@ -65,13 +65,13 @@ def _suite(lab: Lab) -> str:
 
 def _declare(lab: Lab, step: Step) -> None:
     """Change the pair in the lab's agreement, and hold the ceremony where it needs one."""
-    document = yaml.safe_load(lab.home.agreement.read_text(encoding="utf-8"))
+    document = copy.deepcopy(lab.agreement().document)
     (pair,) = [one for one in document["pairs"] if one["members"] == list(ENDS)]
     pair.pop("ppk", None)
     pair["crypto_profile"] = step.profile
     if step.generation:
         pair["ppk"] = {"generation": step.generation}
-    lab.home.agreement.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+    lab.declare(document)
     ensure(lab.home.folder, lab.agreement())
 
 

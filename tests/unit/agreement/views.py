@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paranal.agreement import Agreement, load, member_view
+from paranal.agreement.connections import anchor_digest
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -18,3 +19,13 @@ def document(name: str) -> Agreement:
 
 def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
     return member_view(document(agreement), code)
+
+
+def rooted(found: dict[str, Any], published: Path) -> dict[str, Any]:
+    """Return the view of an agreement that names the roots that were published."""
+
+    def named(member: dict[str, Any]) -> dict[str, Any]:
+        root = published / "ca" / f"{member['code']}-root.pem"
+        return {**member, "roots": [anchor_digest(root.read_bytes())]}
+
+    return {**found, "member": named(found["member"]), "peers": list(map(named, found["peers"]))}

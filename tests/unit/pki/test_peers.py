@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.agreement import load, member_view
+from paranal.agreement.connections import anchor_digest
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority, certificates, peers
 
@@ -161,6 +162,11 @@ def test_an_issuing_authority_that_its_root_withdrew_is_refused(
 # --- receiving ------------------------------------------------------------------------------------
 
 
+def roots_in(received: Path) -> list[str]:
+    """Return what an agreement says that names the root as it was received."""
+    return [anchor_digest((received / "ca/pe-root.pem").read_bytes())]
+
+
 def renewed(authority: CertificateAuthority, clock: Clock, target: Path) -> Path:
     clock.advance(days=5)
     assert authority.crl() == ["issuing"]
@@ -172,16 +178,26 @@ def test_a_newer_list_is_taken_in_once(
     published: Path, authority: CertificateAuthority, clock: Clock, tmp_path: Path
 ) -> None:
     received = renewed(authority, clock, tmp_path / "received")
-    taken = peers.accept(received, published, "pe", DOMAIN, clock.now)
+    taken = peers.accept(received, published, "pe", DOMAIN, roots_in(received), clock.now)
     assert taken == ["crl/pe-issuing.crl"]
-    assert peers.accept(received, published, "pe", DOMAIN, clock.now) == []
+    assert peers.accept(received, published, "pe", DOMAIN, roots_in(received), clock.now) == []
 
 
 def test_the_first_publication_of_a_member_is_taken_in_whole(
     published: Path, clock: Clock, tmp_path: Path
 ) -> None:
-    taken = peers.accept(published, tmp_path / "ours", "pe", DOMAIN, clock.now)
+    taken = peers.accept(published, tmp_path / "ours", "pe", DOMAIN, roots_in(published), clock.now)
     assert taken == list(peers.public_files("pe"))
+
+
+@pytest.mark.req("B2")
+def test_a_root_that_the_agreement_does_not_name_is_not_taken_in(
+    published: Path, clock: Clock, tmp_path: Path
+) -> None:
+    for roots in ([], ["ab" * 32]):
+        with pytest.raises(Refusal, match="PAR-0436"):
+            peers.accept(published, tmp_path / "ours", "pe", DOMAIN, roots, clock.now)
+    assert not (tmp_path / "ours").exists()
 
 
 def test_an_older_list_is_a_replay_and_refused(
@@ -190,7 +206,7 @@ def test_an_older_list_is_a_replay_and_refused(
     old = shutil.copytree(published, tmp_path / "old")
     renewed(authority, clock, published)
     with pytest.raises(Refusal, match="PAR-0420"):
-        peers.accept(old, published, "pe", DOMAIN, clock.now)
+        peers.accept(old, published, "pe", DOMAIN, roots_in(old), clock.now)
 
 
 @pytest.mark.parametrize("written", range(4))
@@ -203,7 +219,9 @@ def test_a_new_generation_is_taken_in_although_an_earlier_try_ended_half_way(
     ).publish(tmp_path / "received")
     for relative in peers.public_files("pe")[:written]:
         shutil.copy(tmp_path / "received" / relative, published / relative)
-    taken = peers.accept(tmp_path / "received", published, "pe", DOMAIN, clock.now)
+    taken = peers.accept(
+        tmp_path / "received", published, "pe", DOMAIN, roots_in(tmp_path / "received"), clock.now
+    )
     assert taken == list(peers.public_files("pe")[written:])
     assert peers.read(published, "pe", DOMAIN)
 
@@ -214,13 +232,13 @@ def test_what_is_held_and_unreadable_is_not_taken_for_nothing(
     received = shutil.copytree(published, tmp_path / "received")
     (published / "crl/pe-issuing.crl").write_text("-----BEGIN")
     with pytest.raises(Refusal, match="PAR-0418"):
-        peers.accept(received, published, "pe", DOMAIN, clock.now)
+        peers.accept(received, published, "pe", DOMAIN, roots_in(received), clock.now)
 
 
 def test_a_list_past_its_end_is_not_taken_in(published: Path, clock: Clock, tmp_path: Path) -> None:
     clock.advance(days=8)
     with pytest.raises(Refusal, match="PAR-0421"):
-        peers.accept(published, tmp_path / "ours", "pe", DOMAIN, clock.now)
+        peers.accept(published, tmp_path / "ours", "pe", DOMAIN, roots_in(published), clock.now)
 
 
 # --- what a node trusts ---------------------------------------------------------------------------

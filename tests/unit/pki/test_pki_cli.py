@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from cryptography import x509
 
 from paranal.agreement import load
+from paranal.agreement.connections import anchor_digest
 from paranal.cli import main
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority, lab, post
@@ -120,10 +122,19 @@ def test_a_second_ceremony_is_refused(office: Office) -> None:
 
 def test_what_a_peer_sent_is_checked_and_taken_in(office: Office, tmp_path: Path) -> None:
     office.init()
-    words = ("--agreement", AGREEMENT, "--member", "pe", "--published", tmp_path / "ours")
+    agreement = tmp_path / "agreed.yml"
+    document = yaml.safe_load(AGREEMENT.read_text(encoding="utf-8"))
+    published = ("--published", tmp_path / "ours")
+    words = ("--agreement", AGREEMENT, "--member", "pe", *published)
+    said = office.do("accept", *words, office.published, status=3)
+    assert said["refusal"]["code"] == "PAR-0436", "the agreement names no root"
+    root = (office.published / "ca" / "pe-root.pem").read_bytes()
+    document["members"]["pe"]["roots"] = [anchor_digest(root)]
+    agreement.write_text(yaml.safe_dump(document), encoding="utf-8")
+    words = ("--agreement", agreement, "--member", "pe", *published)
     assert len(office.do("accept", *words, office.published)["changed"]) == 4
     assert office.do("accept", *words, office.published)["changed"] == []
-    wrong = ("--agreement", AGREEMENT, "--member", "co", "--published", tmp_path / "ours")
+    wrong = ("--agreement", agreement, "--member", "co", *published)
     for name in ("ca", "crl"):
         for path in (office.published / name).iterdir():
             shutil.copy(path, path.with_name(path.name.replace("pe-", "co-")))

@@ -44,6 +44,7 @@ from plugins.modules.node_state import abort_node, close_node
 ANA = {"id": "lima-11-1", "operator": "ana", "controller": "lima"}
 LUIS = {"id": "lima-22-2", "operator": "luis", "controller": "lima"}
 LEASE = 900.0
+TRUSTED = [{"epoch": number, "digest": f"{number:064x}"} for number in (4, 5, 6)]
 
 
 @pytest.fixture
@@ -434,9 +435,61 @@ def test_a_prober_that_breaks_does_not_stop_the_run_that_may_repair_it(
         raise AttributeError("module 'vici' has no attribute 'Session'")
 
     monkeypatch.setattr(module, "PROBERS", {"tunnels": breaks, "good": lambda node, view: 1})
-    probe = module.open_node(node, {"view": {}}, check=True)["probe"]
+    params = {"session": ANA, "view": {"member": {"code": "pe"}}, "trusted": TRUSTED}
+    probe = module.open_node(node, params, check=True)["probe"]
     assert probe["good"] == 1
     assert "no attribute 'Session'" in probe["tunnels"]["absent"]
+
+
+# --- the agreement that the node has ------------------------------------------------------------
+
+
+def opened(node: Node, held: dict[str, Any] | None, *, check: bool) -> str:
+    """Open a node that holds a view (None: none); return the code that refused it, or nothing."""
+    if held is not None:
+        view = node.real("/etc/paranal/view.json")
+        view.parent.mkdir(parents=True, exist_ok=True)
+        view.write_text(json.dumps(held))
+    params = {
+        "session": ANA,
+        "lease_seconds": LEASE,
+        "take_over": "",
+        "view": {"member": {"code": "pe"}},
+        "trusted": TRUSTED,
+    }
+    try:
+        module.open_node(node, params, check=check)
+    except Refused as refused:
+        return refused.code
+    return ""
+
+
+@pytest.mark.req("B2")
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("held", "code"),
+    [
+        (None, ""),
+        ({"epoch": 6, "digest": f"{6:064x}"}, ""),
+        ({"epoch": 4, "digest": f"{4:064x}"}, ""),
+        ({"epoch": 3, "digest": "older than what everybody signed"}, ""),
+        ({"epoch": 7, "digest": f"{7:064x}"}, "PAR-0154"),
+        ({"epoch": 5, "digest": f"{9:064x}"}, "PAR-0155"),
+        ({"epoch": 6, "digest": f"{9:064x}"}, "PAR-0155"),
+        ({"epoch": "broken by hand"}, ""),
+    ],
+)
+def test_a_node_never_goes_back_and_never_sideways(
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    held: dict[str, Any] | None,
+    code: str,
+    check: bool,
+) -> None:
+    monkeypatch.setattr(module, "PROBERS", {"good": lambda node, view: 1})
+    assert opened(node, held, check=check) == code
+    locked = read_json(node.state / "lock") is not None
+    assert locked == (not code and not check), "who is refused holds nothing"
 
 
 def test_settings_are_the_live_values_of_what_our_file_declares(node: Node) -> None:

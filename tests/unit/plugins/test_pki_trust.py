@@ -14,9 +14,9 @@ from ansible.utils.display import Display
 from paranal.agreement import load, member_view
 from paranal.pki import lab
 from plugins.filter.pki import FilterModule
+from tests.unit.agreement.views import rooted
 
 AGREEMENT = Path(__file__).parents[3] / "agreement" / "pacific-alliance.yml"
-VIEW = member_view(load(AGREEMENT), "pe")
 ORDER = ("pe", "cl", "co", "mx")
 pki_trust = FilterModule().filters()["pki_trust"]
 pki_problems = FilterModule().filters()["pki_problems"]
@@ -29,43 +29,65 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "agreement")
 
 
+@pytest.fixture(scope="module")
+def view(published: str) -> dict[str, Any]:
+    """Peru's half of an agreement that names what was published."""
+    return rooted(member_view(load(AGREEMENT), "pe"), Path(published))
+
+
 def probe(number: int) -> dict[str, Any]:
     return {"certificates": {"trust": {"co": {"issuing": {"number": number}}}}}
 
 
-def test_the_files_come_as_node_files_takes_them(published: str) -> None:
-    extra = pki_trust(VIEW, "swanctl", published)
+def test_the_files_come_as_node_files_takes_them(view: dict[str, Any], published: str) -> None:
+    extra = pki_trust(view, "swanctl", published)
     assert {frozenset(item) for item in extra} == {frozenset({"dest", "content"})}
     targets = [item["dest"] for item in extra]
     assert targets == sorted(targets)
     assert "/etc/swanctl/x509crl/cl-root.crl" in targets
-    haproxy = [item["dest"] for item in pki_trust(VIEW, "haproxy", published)]
+    haproxy = [item["dest"] for item in pki_trust(view, "haproxy", published)]
     assert "/etc/haproxy/paranal/co-ca.pem" in haproxy
     assert "/etc/haproxy/paranal/cl-ca.pem" not in haproxy
 
 
-def test_a_list_older_than_the_nodes_is_refused(published: str) -> None:
-    assert pki_trust(VIEW, "swanctl", published, probe(1))
+def test_a_list_older_than_the_nodes_is_refused(view: dict[str, Any], published: str) -> None:
+    assert pki_trust(view, "swanctl", published, probe(1))
     with pytest.raises(AnsibleFilterError, match="PAR-0420"):
-        pki_trust(VIEW, "swanctl", published, probe(2**40))
+        pki_trust(view, "swanctl", published, probe(2**40))
 
 
-def test_a_member_that_published_nothing_is_refused(published: str, tmp_path: Path) -> None:
+def test_a_member_that_published_nothing_is_refused(
+    view: dict[str, Any], published: str, tmp_path: Path
+) -> None:
     with pytest.raises(AnsibleFilterError, match="PAR-0418"):
-        pki_trust(VIEW, "swanctl", str(tmp_path))
+        pki_trust(view, "swanctl", str(tmp_path))
 
 
-def test_what_everybody_published_is_no_problem(published: str) -> None:
-    assert pki_problems(VIEW, published, {}) == []
-    assert pki_problems(VIEW, published, probe(1)) == []
+def test_what_everybody_published_is_no_problem(view: dict[str, Any], published: str) -> None:
+    assert pki_problems(view, published, {}) == []
+    assert pki_problems(view, published, probe(1)) == []
+
+
+@pytest.mark.req("B2")
+def test_a_root_that_the_agreement_does_not_name_is_refused_for_its_member_alone(
+    view: dict[str, Any], published: str
+) -> None:
+    peers = [
+        {**each, "roots": ["ab" * 32]} if each["code"] == "co" else each for each in view["peers"]
+    ]
+    (problem,) = pki_problems({**view, "peers": peers}, published, {})
+    assert problem.startswith("PAR-0436: la raíz publicada de co")
+    own = {**view["member"], "roots": []}
+    with pytest.raises(AnsibleFilterError, match=r"PAR-0436.* pe .*\(-"):
+        pki_trust({**view, "member": own}, "swanctl", published)
 
 
 def test_each_member_that_cannot_be_trusted_is_named_at_once(
-    published: str, tmp_path: Path
+    view: dict[str, Any], published: str, tmp_path: Path
 ) -> None:
-    (older,) = pki_problems(VIEW, published, probe(2**40))
+    (older,) = pki_problems(view, published, probe(2**40))
     assert older.startswith("PAR-0420: ")
-    absent = pki_problems(VIEW, str(tmp_path), {})
+    absent = pki_problems(view, str(tmp_path), {})
     assert [text[:8] for text in absent] == ["PAR-0418"] * 4
     assert [f"{code}-root.pem" in text for code, text in zip(ORDER, absent, strict=True)] == (
         [True] * 4
@@ -73,17 +95,17 @@ def test_each_member_that_cannot_be_trusted_is_named_at_once(
 
 
 def test_a_list_past_its_end_is_a_warning_and_the_others_converge(
-    published: str, monkeypatch: pytest.MonkeyPatch
+    view: dict[str, Any], published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr(Display, "warning", lambda _, text: said.append(text))
-    assert pki_trust(VIEW, "haproxy", published)
-    assert pki_problems(VIEW, published, {}) == []
+    assert pki_trust(view, "haproxy", published)
+    assert pki_problems(view, published, {}) == []
     assert said == []
 
     later = datetime.now(UTC) + timedelta(days=8)
     monkeypatch.setattr("plugins.filter.pki.datetime", SimpleNamespace(now=lambda _: later))
-    assert len(pki_trust(VIEW, "haproxy", published)) == 6
+    assert len(pki_trust(view, "haproxy", published)) == 6
     assert [text[:8] for text in said] == ["PAR-0421"] * 3
-    assert pki_problems(VIEW, published, {}) == []
+    assert pki_problems(view, published, {}) == []
     assert [text[:8] for text in said[3:]] == ["PAR-0421"] * 4
