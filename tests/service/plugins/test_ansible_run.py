@@ -20,6 +20,10 @@ from typing import Any
 import pytest
 import yaml
 
+from paranal.agreement import lab as ministries
+from paranal.agreement import load
+from paranal.pki import lab as authorities
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 AGREEMENT = REPOSITORY / "agreement" / "pacific-alliance.yml"
 OWNER = {
@@ -40,6 +44,17 @@ class House:
     def root(self) -> Path:
         """The node's ``/``."""
         return self.folder / "root"
+
+    @property
+    def agreement(self) -> Path:
+        """The agreement, signed by all its members."""
+        return self.folder / "agreement" / "agreement.yml"
+
+    @property
+    def opening(self) -> dict[str, str]:
+        """The options of a run that opens the node of PE."""
+        signers = self.folder / ministries.ALLOWED
+        return {"agreement": str(self.agreement), "allowed_signers": str(signers), "member": "pe"}
 
     def run(self, tasks: list[Task], *options: str) -> dict[str, Any]:
         """Run the tasks; return what they registered as ``r_...``, by name without the prefix."""
@@ -92,7 +107,12 @@ inject_facts_as_vars = False
 localhost_warning = False
 """
     )
-    return House(folder)
+    house = House(folder)
+    house.agreement.parent.mkdir()
+    house.agreement.write_bytes(AGREEMENT.read_bytes())
+    authorities.ensure(folder, load(house.agreement))
+    ministries.ensure(folder)
+    return house
 
 
 # --- rendering and refusals, no node needed ------------------------------------------------------
@@ -214,12 +234,12 @@ def state(name: str, phase: str, **options: object) -> Task:
     return {"name": name, "node_state": arguments, "register": register}
 
 
-def round_of(name: str, tree_path: str) -> list[Task]:
+def round_of(house: House, name: str, tree_path: str) -> list[Task]:
     """Open, apply one small tree, say what must hold, close."""
     apply = files(f"{name}_apply", tree=tree_path, modes=[{"path": "/etc/*", **OWNER}], owner="run")
     apply["node_files"]["activate"] = [{"paths": ["/etc/r/plain"], "command": ["true"]}]
     return [
-        state("open", "open", agreement=str(AGREEMENT), member="pe"),
+        state("open", "open", **house.opening),
         apply,
         state("expect", "expect", checks=[{"name": TRUTH, "argv": ["true"]}]),
         state(f"{name}_close", "close"),
@@ -242,7 +262,8 @@ def runs(house: House, rendered: dict[str, Any]) -> dict[str, Any]:
         },
     )
     edit = on_controller("cp", "play.yml", str(house.root / "etc/r/plain"))
-    rounds = [*round_of("first", path), *round_of("second", path), edit, *round_of("third", path)]
+    first, second, third = (round_of(house, name, path) for name in ("first", "second", "third"))
+    rounds = [*first, *second, edit, *third]
     return house.run(rounds, "--diff")
 
 
@@ -299,7 +320,7 @@ def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
     """A wrong agreement, a node not opened, a node another holds, and one a died run holds."""
     lock = house.root / "var/lib/paranal/node/lock"
     wrong = house.folder / "wrong.yml"
-    wrong.write_text(AGREEMENT.read_text().replace("10.57.0.0/16", "10.51.0.0/16"))
+    wrong.write_text(house.agreement.read_text().replace("10.57.0.0/16", "10.51.0.0/16"))
     here = this_controller(house)
 
     def holding(run: str, controller: str) -> Task:
@@ -308,15 +329,15 @@ def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
         file.write_text(json.dumps({**held, "id": run, "controller": controller}))
         return on_controller("cp", str(file), str(lock))
 
-    def attempt(name: str, agreement: Path = AGREEMENT, member: str = "pe", **more: object) -> Task:
-        task = state(name, "open", agreement=str(agreement), member=member, **more)
+    def attempt(name: str, **more: object) -> Task:
+        task = state(name, "open", **{**house.opening, **more})
         return {**task, "register": f"r_{name}", "ignore_errors": True}
 
     unopened = tree(house, "unopened", {"files/etc/u": "u"})
     return house.run(
         [
             files("unopened", tree=unopened, fails=True),
-            attempt("wrong", wrong),
+            attempt("wrong", agreement=str(wrong)),
             attempt("stranger", member="ar"),
             holding("elsewhere-1-1", "elsewhere"),
             attempt("held"),
@@ -333,7 +354,7 @@ def refused(house: House, runs: dict[str, Any]) -> dict[str, Any]:
     ("name", "code", "says"),
     [
         ("unopened", "PAR-0302", "nobody"),
-        ("wrong", "PAR-0116", "wrong.yml:53"),
+        ("wrong", "PAR-0116", "wrong.yml:69"),
         ("held", "PAR-0301", "luis"),
         ("held", "PAR-0301", "paranal_take_over=elsewhere-1-1"),
     ],
