@@ -67,10 +67,12 @@ class ActionModule(ActionBase):
         names = ppk.named(entry["connection"] for entry in declared)
         if not names:
             return {}
+        from paranal.pki.vault import opener
         from paranal.ppk.store import Store
 
         arguments = self._task.args
-        store = Store(Path(arguments["ppk_directory"]), Path(arguments["ppk_passphrase_file"]))
+        passphrase, opened = Path(arguments["ppk_passphrase_file"]), opener(self._loader)
+        store = Store(Path(arguments["ppk_directory"]), passphrase, opened)
         return {name: store.key(name).hex() for name in sorted(names)}
 
     def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from paranal.pki import CertificateAuthority, Issued, certificates
 from paranal.pki.profiles import checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
 from paranal.pki.storage import read_passphrase
+from paranal.pki.vault import opener
 
 RENEW_AT_FRACTION = 0.33
 LEAF_OPTIONS = (
@@ -82,7 +83,8 @@ class ActionModule(ActionBase):
             published_files += [f"crl/{authority.member}-{name}.crl" for name in due]
         else:
             if due or wanted:
-                passphrase = read_passphrase(Path(arguments["passphrase_file"]))
+                opened = opener(self._loader)
+                passphrase = read_passphrase(Path(arguments["passphrase_file"]), opened)
                 authority = CertificateAuthority(directory, passphrase)
                 authority.unlock()
             due = authority.crl()

@@ -12,13 +12,15 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from paranal.messages import Refusal
 
+VAULT = b"$ANSIBLE_VAULT;"
+"""How a file begins that ansible-vault has encrypted."""
 PASSPHRASE_LENGTH_AT_LEAST = 20
 LOCK_PATIENCE_SECONDS = 30.0
 _LOCK_POLL_SECONDS = 0.02
@@ -132,16 +134,20 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def read_passphrase(path: Path) -> bytes:
+def read_passphrase(path: Path, read: Callable[[Path], bytes] = Path.read_bytes) -> bytes:
     """Return the passphrase in ``path``: its first line, at least 20 characters.
 
-    Refuses (PAR-0402) a file that is missing, short, or readable by anyone but its owner.
+    ``read`` returns the file's content: a playbook opens one that ansible-vault has encrypted.
+    Refuses (PAR-0402) a file that is missing, short, readable by anyone but its owner, or encrypted
+    where nobody opened it.
     """
     try:
         status = path.stat()
-        content = path.read_bytes()
+        content = read(path)
     except OSError as error:
         raise Refusal("PAR-0402", path=path, reason=error.strerror) from None
+    if content.startswith(VAULT):
+        raise Refusal("PAR-0402", path=path, reason="ansible-vault decrypt")
     if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o077:
         raise Refusal("PAR-0402", path=path, reason=f"mode {stat.S_IMODE(status.st_mode):04o}")
     passphrase = content.partition(b"\n")[0].strip()

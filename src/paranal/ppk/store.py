@@ -10,6 +10,7 @@ import hmac
 import json
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Store:
 
     directory: Path
     passphrase_file: Path
+    read: Callable[[Path], bytes] = Path.read_bytes
+    """What opens the passphrase's file: in a playbook, one that ansible-vault has encrypted too."""
 
     def names(self) -> list[str]:
         """Return the names of the keys, sorted."""
@@ -70,7 +73,7 @@ class Store:
         path = self._path(checked(name))
         if not path.exists():
             raise Refusal("PAR-0432", name=name, directory=self.directory)
-        return _unpacked(path, read_passphrase(self.passphrase_file), name)[1]
+        return _unpacked(path, read_passphrase(self.passphrase_file, self.read), name)[1]
 
     def seal(self, name: str, target: Path, transport_passphrase_file: Path) -> str:
         """Write a key for the peer, under a passphrase of its own; return the fingerprint.

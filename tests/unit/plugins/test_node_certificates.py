@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -88,6 +89,7 @@ class Country:
             **options,
         }
         action: Any = object.__new__(ActionModule)
+        action._loader = DataLoader()  # type: ignore[no-untyped-call]
         action._task = SimpleNamespace(args=arguments, check_mode=check)
         action._execute_module = self._module
         session = {"session": {"id": "s"}, "probe": {"certificates": self.probe()}}
