@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,9 +73,10 @@ def read(path: Path) -> Source:
         _written_out(text, path)
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()
-            lines = dict(_lines(node, (), path)) if node else {}
-            data = loader.construct_document(node) if node else None
+            with _uncollected():
+                node = loader.get_single_node()
+                lines = dict(_lines(node, (), path)) if node else {}
+                data = loader.construct_document(node) if node else None
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -82,6 +85,21 @@ def read(path: Path) -> Source:
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise Refusal("PAR-0101", where=f"{path}:{line}", reason=reason) from error
     return Source(path, data, lines)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no circles meanwhile: a document has none, since nothing in it is an alias.
+
+    With 64 members the search takes longer than the reading, and ever longer with each.
+    """
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looked:
+            gc.enable()
 
 
 def _written_out(text: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Measure the lab: ``paranal bench provision|tunnel`` prints each figure beside its mark.
+"""Measure: ``paranal bench agreement|provision|tunnel`` prints each figure beside its mark.
 
 Marks are those of the issue that asked for them; a figure without one is there to explain another.
 Both sides of a ratio come from the same run on the same hosts.
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from paranal.lab import bench_tunnel, demo, engine, image, lowering, raising
+from paranal.lab import bench_agreement, bench_tunnel, demo, engine, image, lowering, raising
 from paranal.lab.cli import crypto_profile
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
@@ -32,13 +32,15 @@ from paranal.lab.wish import DEFAULT_SUITE, Wish
 BENCH_LAB = "bench"
 AGREEMENTS = {"provision": "pacific-alliance", "tunnel": "all-live"}
 """Bench -> the agreement that it measures unless told otherwise."""
+WITHOUT_LAB = "agreement"
+"""The bench that needs no lab: an agreement of many members."""
 AIMS = {"lab_up_to_first_answer": 40, "second_converge": 5}
 """What the figures strive for beyond their marks (s)."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the benches and their options."""
-    parser.add_argument("bench", choices=sorted(AGREEMENTS))
+    parser.add_argument("bench", choices=sorted({*AGREEMENTS, WITHOUT_LAB}))
     parser.add_argument("--name", default=BENCH_LAB, help=f"the lab's name (default {BENCH_LAB})")
     known = ", ".join(f"{bench}: {word}" for bench, word in sorted(AGREEMENTS.items()))
     parser.add_argument("--agreement", help=f"default {known}")
@@ -48,7 +50,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one bench in a lab of its own; 0 when every mark is met, 1 otherwise."""
+    """Run one bench; 0 when every mark is met, 1 otherwise."""
+    if args.bench == WITHOUT_LAB:
+        figures, ran = bench_agreement.measure(), dict[str, str]()
+    else:
+        figures, ran = _in_lab(args)
+    if args.json:
+        sys.stdout.write(json.dumps(as_dict(args.bench, figures, ran), indent=2) + "\n")
+    else:
+        _print(figures)
+    return 0 if all(figure.met is not False for figure in figures.values()) else 1
+
+
+def _in_lab(args: argparse.Namespace) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Run one bench in a lab of its own; return its figures and what the lab ran with."""
     lab = Lab(args.name)
     lowering.down(lab)
     try:
@@ -68,11 +83,7 @@ def run(args: argparse.Namespace) -> int:
         ran = {"data_plane": ", ".join(planes), "crypto_profile": ", ".join(profiles)}
     finally:
         lowering.down(lab)
-    if args.json:
-        sys.stdout.write(json.dumps(as_dict(args.bench, figures, ran), indent=2) + "\n")
-    else:
-        _print(figures)
-    return 0 if all(figure.met is not False for figure in figures.values()) else 1
+    return figures, ran
 
 
 def as_dict(bench: str, figures: dict[str, Figure], ran: dict[str, str]) -> dict[str, Any]:
