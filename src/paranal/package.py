@@ -27,7 +27,7 @@ EPOCH = 1514764800
 """The time of every file in the package (2018-01-01): the same source gives the same bytes."""
 
 MODULES = "usr/lib/python3/dist-packages"
-WITHOUT = {"lab", "ppk", "__pycache__"}
+WITHOUT = {"lab", "member", "ppk", "__pycache__"}
 
 DEPENDS = (
     "python3 (>= 3.11)",

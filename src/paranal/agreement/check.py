@@ -55,35 +55,52 @@ def problems(source: Source) -> Iterator[Refusal]:
 
     The checks after the schema run only when the schema holds, since they rely on the shapes.
     """
-    schema_problems = list(_schema(source))
-    if schema_problems:
-        yield from schema_problems
+    found = list(shape_problems(source, "agreement", "PAR-0102"))
+    if found:
+        yield from found
         return
     for check in _CHECKS:
         yield from check(source)
 
 
+def member_problems(source: Source) -> Iterator[Refusal]:
+    """Yield what is wrong with members alone, before there is an agreement that has them.
+
+    Of the document only ``domain`` and ``members`` are there, and their shape holds.
+    """
+    for check in _MEMBER_CHECKS:
+        yield from check(source)
+
+
 @cache
-def _validator() -> Draft202012Validator:
+def _validator(shape: str) -> Draft202012Validator:
     # Here, because a node derives connections from its view and never checks an agreement: the
     # import costs a seventh of a second, and timers run on every node.
     from jsonschema import Draft202012Validator, FormatChecker
 
-    text = files(__package__).joinpath("agreement.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text), format_checker=FormatChecker())
+    agreement, schema = (_schema(name) for name in ("agreement", shape))
+    whole = {**schema, "$defs": agreement["$defs"]}
+    return Draft202012Validator(whole, format_checker=FormatChecker())
 
 
-def _schema(source: Source) -> Iterator[Refusal]:
-    for error in _validator().iter_errors(source.data):
+def _schema(shape: str) -> dict[str, Any]:
+    text = files(__package__).joinpath(f"{shape}.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def shape_problems(source: Source, shape: str, code: str) -> Iterator[Refusal]:
+    """Yield every breach of a schema (``agreement``, ``card``, ``facts``) as refusal ``code``."""
+    for error in _validator(shape).iter_errors(source.data):
         field: FieldPath = tuple(error.absolute_path)
-        name = ".".join(map(str, field)) or "agreement"
+        name = ".".join(map(str, field)) or shape
         if error.validator == "not":
             if not isinstance(error.instance, str):
                 continue  # its type is wrong, which has a sentence of its own
             reason = f"{json.dumps(error.instance, ensure_ascii=False)}: forbidden character"
         else:
             reason = error.message
-        yield Refusal("PAR-0102", where=source.where(field), field=name, reason=reason)
+        yield Refusal(code, where=source.where(field), field=name, reason=reason)
 
 
 def _networks(source: Source) -> Iterator[Refusal]:
@@ -306,13 +323,12 @@ def _pair_refused(
     return Refusal(code, where=source.where(field), pair=f"{first}-{second}", **params)
 
 
-_CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (
+_MEMBER_CHECKS: tuple[Callable[[Source], Iterator[Refusal]], ...] = (
     _networks,
     _families,
     _overlaps,
     _gateways,
     _unique,
     _domains,
-    _ports,
-    _pairs,
 )
+_CHECKS = (*_MEMBER_CHECKS, _ports, _pairs)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from paranal.agreement import ceremony, lab
+from paranal.agreement import ceremony, joining, lab
 from paranal.agreement.check import problems
 from paranal.agreement.derive import member_view, parity
 from paranal.agreement.load import Agreement, load
@@ -186,6 +186,25 @@ ACTIONS: dict[str, Action] = {
             ALLOWED,
             _option("bundle", nargs="+", type=Path, metavar="BUNDLE", help="file as received"),
         ),
+    ),
+    "add-member": (
+        joining.add,
+        "propose the member of a card, with nothing open, as the next epoch of the file",
+        (
+            _option("card", type=Path, metavar="CARD", help="what the state handed over"),
+            AGREEMENT,
+            _option(
+                "--crypto-profile",
+                choices=("classic", "ppk", "hybrid"),
+                default="classic",
+                help="of its pair with each member (default classic)",
+            ),
+        ),
+    ),
+    "remove-member": (
+        joining.remove,
+        "propose that a member leaves, as the next epoch of the file",
+        (_option("code", metavar="CODE", help="two-letter code, for example pe"), AGREEMENT),
     ),
     "found": (
         _found,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +67,8 @@ def _key(lab: Path, member: str) -> Path:
     key = lab / "signers" / member
     if not key.exists():
         key.parent.mkdir(exist_ok=True, mode=0o700)
-        subprocess.run(  # noqa: S603 - fixed words and our own path, no shell
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", member, "-f", str(key)],  # noqa: S607
-            check=True,
-        )
-        listed = (
-            f'{member} namespaces="{signatures.NAMESPACE}" {key.with_suffix(".pub").read_text()}'
-        )
+        signatures.make_key(key, member)
+        public = key.with_suffix(".pub").read_text(encoding="utf-8")
         with (lab / ALLOWED).open("a", encoding="utf-8") as file:
-            file.write(listed)
+            file.write(signatures.listed(member, public))
     return key

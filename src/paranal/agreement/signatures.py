@@ -7,6 +7,7 @@ the ``allowed_signers`` file (ssh-keygen(1)) that each national inventory pins.
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,11 @@ from tempfile import TemporaryDirectory
 from paranal.messages import Refusal
 
 NAMESPACE = "paranal-agreement"
+_PUBLIC = re.compile(
+    r"(?:sk-)?(?:ssh-ed25519|ecdsa-sha2-nistp(?:256|384|521))(?:@openssh\.com)?"
+    r" [A-Za-z0-9+/]+={0,2}(?: [\w.@+-]+)*"
+)
+"""One public key as ``ssh-keygen`` writes it; not RSA, whose strength its name does not tell."""
 
 
 def sign(content: bytes, key: Path) -> str:
@@ -42,6 +48,30 @@ def check(content: bytes, signature: str, member: str, allowed: Path) -> None:
         done = _ssh_keygen(argv, content)
     if done.returncode != 0:
         raise Refusal("PAR-0146", member=member, path=allowed, reason=_reason(done))
+
+
+def listed(member: str, public: str) -> str:
+    """Return the line of ``allowed_signers`` by which ``member`` signs with this key."""
+    return f'{member} namespaces="{NAMESPACE}" {public.strip()}\n'
+
+
+def fingerprint(public: str) -> str | None:
+    """Return what two people compare by voice of a public key; None when it is not one.
+
+    What is not one may be a private key that somebody took for it: it is never repeated.
+    """
+    if not _PUBLIC.fullmatch(public.strip()):
+        return None
+    done = _ssh_keygen(["-l", "-f", "/dev/stdin"], public.strip().encode() + b"\n")
+    return done.stdout.decode().split()[1] if done.returncode == 0 else None
+
+
+def make_key(path: Path, comment: str) -> None:
+    """Make a signing key at ``path`` (Ed25519, without a passphrase) and ``path.pub``."""
+    argv = ["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    done = _ssh_keygen(argv, b"")
+    if done.returncode != 0:
+        raise Refusal("PAR-0144", key=path, reason=_reason(done))
 
 
 def _ssh_keygen(argv: list[str], content: bytes) -> subprocess.CompletedProcess[bytes]:

@@ -53,7 +53,12 @@ def _init(args: argparse.Namespace) -> Answer:
     passphrase = ensure_passphrase(args.passphrase_file)
     root = args.root_passphrase_file and ensure_passphrase(args.root_passphrase_file)
     authority = CertificateAuthority.create(
-        args.directory, args.member, args.domain, passphrase, root_passphrase=root
+        args.directory,
+        args.member,
+        args.domain,
+        passphrase,
+        root_passphrase=root,
+        generation=args.generation,
     )
     return {**authority.status(), "published": _publish(authority, args.published)}
 
@@ -174,6 +179,12 @@ WORDS: dict[str, Word] = {
             PUBLISHED,
             _option("--member", required=True, help="two-letter code, lower case"),
             _option("--domain", required=True, help="the country's domain: all it may certify"),
+            _option(
+                "--generation",
+                type=int,
+                default=1,
+                help="one more where it replaces another (default 1): its names say which it is",
+            ),
         ),
     ),
     "found": (
