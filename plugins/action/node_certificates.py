@@ -17,6 +17,7 @@ from paranal.messages import Refusal, refusal_in
 from paranal.pki import CertificateAuthority, Issued, certificates
 from paranal.pki.profiles import checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
+from paranal.pki.rotation import moment, wants_proof
 from paranal.pki.storage import read_passphrase
 from paranal.pki.vault import opener
 
@@ -32,6 +33,7 @@ LEAF_OPTIONS = (
     "group",
     "mode",
     "reload",
+    "proof",
 )
 REQUIRED = ("name", "profile", "names", "key")
 Held = Mapping[str, Mapping[str, Any]]
@@ -41,7 +43,10 @@ class ActionModule(ActionBase):
     """Issue what the node lacks; keep the country's revocation lists fresh and published."""
 
     _VALID_ARGS = frozenset(
-        {"leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"}
+        {
+            *("leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"),
+            *("issued_before", "rotate", "prove"),
+        }
     )
 
     def run(
@@ -50,7 +55,8 @@ class ActionModule(ActionBase):
         """Do the whole task in two module runs, one, or none."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            return {**result, **self._converge(task_vars or {})}
+            work = self._prove if self._task.args.get("prove") else self._converge
+            return {**result, **work(task_vars or {})}
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
 
@@ -68,7 +74,10 @@ class ActionModule(ActionBase):
         for leaf in leaves:
             checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
         fraction = float(arguments.get("renew_at_fraction", RENEW_AT_FRACTION))
-        wanted = wanted_leaves(leaves, held, authority, fraction, datetime.now(UTC))
+        asked = asked_of(leaves, arguments.get("rotate"), arguments.get("issued_before"))
+        rotations = probe.get("rotations", {})
+        now = datetime.now(UTC)
+        wanted = wanted_leaves(leaves, held, authority, fraction, now, rotations, asked)
         repaired = [
             leaf
             for leaf in leaves
@@ -109,6 +118,19 @@ class ActionModule(ActionBase):
             "paths": report.get("paths", []),
             "diff": diffs(wanted.values(), removed, held, issued),
         }
+
+    def _prove(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """Take to its end what the probe of this run, or an issuance of it, left under way."""
+        probe = variables["node_session"]["probe"].get("certificates", {})
+        issued = (variables.get("pki_certificates_result") or {}).get("issued", [])
+        names = {entry["name"] for entry in issued}
+        names |= {name for name, each in probe.get("rotations", {}).items() if wants_proof(each)}
+        leaves = [declared_leaf(item) for item in self._task.args["leaves"]]
+        mine = [leaf for leaf in leaves if leaf.name in names]
+        if not mine or self._task.check_mode:
+            return {"changed": bool(mine), "retired": []}
+        answer = self._call("prove", mine, variables)
+        return {"changed": answer["changed"], "retired": answer["retired"]}
 
     def _call(
         self,
@@ -154,16 +176,48 @@ def wanted_leaves(
     authority: CertificateAuthority,
     fraction: float,
     now: datetime,
+    rotations: Mapping[str, Mapping[str, str]],
+    asked: Mapping[str, datetime],
 ) -> dict[str, tuple[Leaf, str]]:
-    """Return name -> (leaf, reason) of what must be issued."""
+    """Return name -> (leaf, reason) of what must be issued; ``asked`` is ``asked_of``'s."""
     issuer = certificates.fingerprint(authority.issuing)
     revoked = {entry["serial"] for entry in authority.issued() if entry["revoked"]}
     found = {}
     for leaf in leaves:
-        reason = reason_to_issue(leaf, held.get(leaf.name), issuer, revoked, fraction, now)
+        reason = reason_to_issue(
+            leaf,
+            held.get(leaf.name),
+            issuer,
+            revoked,
+            fraction,
+            now,
+            rotations.get(leaf.name),
+            asked.get(leaf.name),
+        )
         if reason:
             found[leaf.name] = (leaf, reason)
     return found
+
+
+def asked_of(
+    leaves: Iterable[Leaf], names: str | list[str] | None, before: str | None
+) -> dict[str, datetime]:
+    """Return name -> the moment before which a leaf must not have been issued; empty: none asked.
+
+    Refuses (PAR-0442) a moment that is none and (PAR-0443) a leaf that the node does not have.
+    """
+    if not before:
+        return {}
+    try:
+        asked = moment(before)
+    except ValueError as error:
+        raise Refusal("PAR-0442", moment=before, reason=error) from None
+    known = [leaf.name for leaf in leaves]
+    chosen = names.split(",") if isinstance(names, str) else names
+    for name in chosen or []:
+        if name not in known:
+            raise Refusal("PAR-0443", name=name, known=", ".join(known))
+    return dict.fromkeys(chosen or known, asked)
 
 
 def installable(leaf: Leaf, issued: Issued) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Callable
 from typing import Any
 
 from .paranal_node import Node
@@ -33,6 +34,26 @@ def data_planes(node: Node) -> list[str]:
     offered = {"userspace": node.real("/dev/net/tun").exists()}
     offered["kernel"] = any(path.exists() and "esp4" in path.read_text() for path in known)
     return sorted(name for name, there in offered.items() if there)
+
+
+def ike_proof(node: Node) -> Callable[[Any], str]:
+    """Return the proof that charon can sign with a leaf's key alone, and that every pair did."""
+
+    def proof(certificate: Any) -> str:  # noqa: ANN401 - cryptography is not everywhere we are
+        from paranal.tunnels.charon import Charon, CharonError
+        from paranal.tunnels.reconcile import signs_only_with
+        from paranal.tunnels.record import Paths
+
+        from .paranal_proof import key_name
+
+        try:
+            with Charon() as charon:
+                paths = Paths(node.real("/etc/swanctl"), node.state)
+                return signs_only_with(charon, paths, key_name(certificate))
+        except CharonError as error:
+            return str(error)
+
+    return proof
 
 
 def _loaded(node: Node) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from .paranal_leaves import load_leaves, save_leaves
+from .paranal_haproxy import SOCKET, replace_certificate
+from .paranal_leaves import advance, load_leaves, save_leaves
 from .paranal_node import (
     Node,
     Refused,
@@ -74,6 +75,10 @@ def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
             .sign(key, hashes.SHA384())
         )
         requests[leaf["name"]] = request.public_bytes(Encoding.PEM).decode()
+    memory = load_leaves(node)
+    for leaf in leaves:
+        advance(memory, leaf["name"], "requested")
+    save_leaves(node, memory)
     return requests
 
 
@@ -109,7 +114,7 @@ class Installation:
         for name in remove:
             changed += self._remove(name)
         note_change(self.node, "pki", changed)
-        self._reload()
+        self._reload([leaf for leaf in leaves if leaf.get("pem")])
         return changed
 
     def _install(self, leaf: Leaf) -> list[str]:
@@ -119,6 +124,8 @@ class Installation:
         key_pem = key_file.read_bytes()
         certificate = x509.load_pem_x509_certificate(leaf["pem"].encode())
         check_pair(leaf["name"], key_pem, certificate)
+        serial = f"{certificate.serial_number:x}"
+        advance(self.memory, leaf["name"], "issued", serial=serial)
         contents = self._contents(leaf, key_pem)
         left = self._announce(leaf, contents)
         settle(self.node, leaf["key"], leaf["certificate"])
@@ -136,6 +143,9 @@ class Installation:
             self.node.real(path).unlink(missing_ok=True)
         self.memory["leaves"][leaf["name"]] = record_of(leaf, certificate, contents)
         self.memory["owed"] = sorted({*self.memory["owed"], *leaf["reload"]})
+        advance(self.memory, leaf["name"], "installed")
+        if not self.memory["rotations"][leaf["name"]]["replaces"]:
+            del self.memory["rotations"][leaf["name"]]  # the node's first: nothing to retire
         self._save()
         key_file.unlink()
         return [*contents, *left]
@@ -189,21 +199,33 @@ class Installation:
 
     def _remove(self, name: str) -> list[str]:
         record = self.memory["leaves"].pop(name)
+        self.memory["rotations"].pop(name, None)
         for path in record["digests"]:
             check_target(self.node, path, ROOTS)
             self.node.real(path).unlink(missing_ok=True)
         self._save()
         return list(record["digests"])
 
-    def _reload(self) -> None:
-        """Reload the running units that read a changed file; a failure is owed to the next run."""
+    def _reload(self, installed: list[Leaf]) -> None:
+        """Have running units take what changed; a failure is owed to the next run.
+
+        HAProxy takes a new certificate at run time and ends no connection for it; where it does
+        not, and where a crash came before it, it is reloaded.
+        """
         for unit in list(self.memory["owed"]):
-            if self.run(["systemctl", "is-active", "--quiet", unit], RELOAD_SECONDS).status == 0:
+            mine = [leaf for leaf in installed if unit in leaf["reload"]]
+            active = self.run(["systemctl", "is-active", "--quiet", unit], RELOAD_SECONDS)
+            if active.status == 0 and not (mine and all(self._taken(leaf) for leaf in mine)):
                 done = self.run(["systemctl", "reload-or-restart", unit], RELOAD_SECONDS)
                 if done.status != 0:
                     raise Refused("PAR-0424", unit=unit, reason=done.tail)
             self.memory["owed"].remove(unit)
             self._save()
+
+    def _taken(self, leaf: Leaf) -> bool:
+        """Say whether HAProxy took the leaf's file at run time."""
+        pem = self.node.real(leaf["key"]).read_text(encoding="ascii")
+        return replace_certificate(self.node.real(SOCKET), leaf["key"], pem)
 
 
 def check_places(node: Node, leaves: Iterable[Leaf]) -> None:

@@ -37,7 +37,9 @@ options:
       group: {type: str, description: "Group of the key's file, default root."}
       mode: {type: str, description: "Mode of the key's file, default 0600."}
       reload: {type: list, elements: str, description: "Units to reload, where they run, when the
-          leaf changed."}
+          leaf changed; HAProxy takes it at run time where it can."}
+      proof: {type: dict, description: "How it is seen that the leaf is sent: C({by: ike}), C({by:
+          tls, address, port, names}), or C({by: file}) for a service that reads the file itself."}
   authority:
     description: The directory of the country's own certificate authority, on the controller.
     type: path
@@ -54,10 +56,23 @@ options:
     description: A leaf with less than this part of its life left is issued anew.
     type: float
     default: 0.33
-  phase:
-    description: Which of the two module runs this is, filled in by the action plugin.
+  issued_before:
+    description: Leaves of O(rotate) that were issued before this moment (RFC 3339, or C(now)) are
+      issued anew. Who asks with the same moment again asks for nothing more.
     type: str
-    choices: [request, install]
+  rotate:
+    description: Names of the leaves that O(issued_before) concerns, default all of them.
+    type: list
+    elements: str
+  prove:
+    description: Issue nothing; take every rotation that is under way to its end - see that the new
+      leaf is the one that is sent, and that nothing of the old pair is left.
+    type: bool
+    default: false
+  phase:
+    description: Which of the module runs this is, filled in by the action plugin.
+    type: str
+    choices: [request, install, prove]
   remove:
     description: Leaves to remove, filled in by the action plugin.
     type: list
@@ -98,6 +113,8 @@ repaired: {type: list, returned: always, description: "Leaves whose modes were p
 lists: {type: list, returned: always, description: "The revocation lists signed: root, issuing."}
 published: {type: list, returned: always, description: "The published files that changed."}
 paths: {type: list, returned: always, description: "The files on the node that changed."}
+retired: {type: list, returned: with prove, description: "One {name, serial, replaces} for each
+    rotation that came to its end."}
 """
 
 from pathlib import Path
@@ -109,6 +126,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.paranal_node import Node, refusals, require_lock  # noqa: TID252
 
 try:
+    from ..module_utils.paranal_proof import Proof, prove, read_from, shown_by  # noqa: TID252
     from ..module_utils.paranal_x509 import Installation, make_requests  # noqa: TID252
 except ImportError:  # python3-cryptography comes with role base
     HAS_CRYPTOGRAPHY = False
@@ -117,18 +135,40 @@ else:
 
 
 def perform(node: Node, params: dict[str, Any]) -> dict[str, Any]:
-    """Do one phase: ``request`` answers ``{"requests"}``, ``install`` ``{"changed", "paths"}``."""
+    """Do one phase: ``request`` answers ``{"requests"}``, ``install`` ``{"changed", "paths"}``.
+
+    ``prove`` answers ``{"changed", "retired"}``.
+    """
+    if params["phase"] == "prove":
+        retired = [
+            done
+            for leaf in params["leaves"]
+            for done in prove(node, [leaf], {leaf["proof"]["by"]: proof_of(node, leaf)})
+        ]
+        return {"changed": bool(retired), "retired": retired}
     if params["phase"] == "request":
         return {"changed": False, "requests": make_requests(node, params["leaves"])}
     paths = Installation(node).apply(params["leaves"], params["remove"])
     return {"changed": bool(paths), "paths": paths}
 
 
+def proof_of(node: Node, leaf: dict[str, Any]) -> Proof:
+    """Return how it is seen that a leaf is the one that is sent."""
+    how = leaf["proof"]
+    if how["by"] == "tls":
+        return shown_by(how["address"], int(how["port"]), how["names"])
+    if how["by"] == "file":
+        return read_from(node.real(leaf["certificate"]))
+    from ..module_utils.paranal_vici import ike_proof  # noqa: TID252
+
+    return ike_proof(node)
+
+
 def main() -> NoReturn:
     """Run one phase under the node's lock."""
     module = AnsibleModule(  # type: ignore[no-untyped-call]
         argument_spec={
-            "phase": {"type": "str", "required": True, "choices": ["request", "install"]},
+            "phase": {"type": "str", "required": True, "choices": ["request", "install", "prove"]},
             "leaves": {"type": "list", "elements": "dict", "required": True},
             "remove": {"type": "list", "elements": "str", "default": []},
             "session": {"type": "str", "default": ""},

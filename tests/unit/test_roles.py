@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,16 @@ def test_a_role_with_several_files_lists_them_in_main(role: Path) -> None:
         for task in tasks(main)
         if "ansible.builtin.import_tasks" in task
     }
-    assert listed == {file.name for file in task_files(role)} - {"main.yml"}
+    played = {f"{name}.yml" for name in re.findall(r"tasks_from: (\w+)", playbooks(role.name))}
+    assert listed | played == {file.name for file in task_files(role)} - {"main.yml"}
+    assert not listed & played
+
+
+def playbooks(role: str) -> str:
+    """Return the lines of all playbooks that import a role."""
+    texts = (path.read_text() for path in (REPOSITORY / "playbooks").glob("*.yml"))
+    lines = "\n".join(texts).splitlines()
+    return "\n".join(line for line in lines if f"name: {role}," in line)
 
 
 BARE: dict[str, Any] = {"packages": {"dpkg": "1.22"}, "tunnels": {"planes": ["userspace"]}}

@@ -383,6 +383,7 @@ class CertificateAuthority:
                     **certificates.facts(signer.certificate),
                     "key_present": signer.has_key,
                     "crl_number": None if crl is None else certificates.crl_number(crl),
+                    "crl_this_update": None if crl is None else crl.last_update_utc.isoformat(),
                     "crl_next_update": _iso(crl),
                     "crl_due": signer.is_crl_due(now),
                 }

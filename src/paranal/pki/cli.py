@@ -18,10 +18,11 @@ from typing import Any
 
 from paranal.agreement import load, member_view
 from paranal.messages import Refusal
-from paranal.pki import lab, peers, post
+from paranal.pki import lab, peers, post, standing
 from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import REASONS
 from paranal.pki.profiles import PROFILES
+from paranal.pki.rotation import moment
 from paranal.pki.storage import ensure_passphrase, read_passphrase
 
 Answer = dict[str, Any]
@@ -69,7 +70,10 @@ def _found(args: argparse.Namespace) -> Answer:
 
 
 def _status(args: argparse.Namespace) -> Answer:
-    return CertificateAuthority(args.directory).status()
+    if args.directory is None:
+        return standing.of_node(datetime.now(UTC))
+    status = CertificateAuthority(args.directory).status()
+    return {**status, "alarms": standing.authority_alarms(status)}
 
 
 def _show(args: argparse.Namespace) -> Answer:
@@ -126,7 +130,8 @@ def _post(args: argparse.Namespace) -> Answer:
         return done.stdout
 
     member = member_view(load(args.agreement), CertificateAuthority(args.directory).member)
-    return post.enrol(through, lambda: _opened(args), member["member"], args.post)
+    before = args.issued_before
+    return post.enrol(through, lambda: _opened(args), member["member"], args.post, before)
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -192,7 +197,11 @@ WORDS: dict[str, Word] = {
         "create and publish the authority of every member of a lab",
         (_option("lab", type=Path, help="the lab's directory, .lab/NAME"),),
     ),
-    "status": (_status, "dates, counts and what is due", (DIRECTORY,)),
+    "status": (
+        _status,
+        "dates, life left, alarms and what is due; on a node (no --directory) also each rotation",
+        (_option("--directory", type=Path, help="the authority's directory; without: this node"),),
+    ),
     "show": (_show, "every leaf that was issued, and whether it was revoked", (DIRECTORY,)),
     "issue": (
         _issue,
@@ -232,6 +241,7 @@ WORDS: dict[str, Word] = {
             *SIGNING,
             AGREEMENT,
             _option("--post", default="post-1", help="the post's name (default post-1)"),
+            _option("--issued-before", type=moment, help="renew a leaf older than this (or 'now')"),
             _option("--via", type=_prefix, required=True, help="command prefix that runs on it"),
         ),
     ),

@@ -46,11 +46,13 @@ def enrol(
     opened: Callable[[], CertificateAuthority],
     member: Mapping[str, Any],
     post: str,
+    issued_before: datetime | None = None,
 ) -> dict[str, Any]:
     """Give a post its credentials and settings; return ``{"post", "issued": serial or None}``.
 
     ``member`` is the ``member`` part of the country's view, ``opened`` returns the authority able
-    to sign. A post whose leaf is good is left alone but for its settings. Refusals: PAR-0404 to
+    to sign. A post whose leaf is good is left alone but for its settings; one issued before
+    ``issued_before`` is not good. Refusals: PAR-0404 to
     PAR-0417, PAR-0426.
     """
     authority = opened()
@@ -69,7 +71,7 @@ def enrol(
         "ca": authority.root.public_bytes(Encoding.PEM).decode(),
     }
     serial = None
-    if not _is_good(_ask(run, post, "held", b""), name, authority):
+    if not _is_good(_ask(run, post, "held", b""), name, authority, issued_before):
         request = _ask(run, post, "request", name.encode())
         issued = authority.issue(request, "post", [name])
         given["chain"] = issued.chain_pem.decode()
@@ -85,8 +87,10 @@ def _ask(run: Run, post: str, word: str, given: bytes) -> bytes:
         raise Refusal("PAR-0426", post=post, reason=error) from None
 
 
-def _is_good(pem: bytes, name: str, authority: CertificateAuthority) -> bool:
-    """Say whether a post's leaf is ours, for that name, not revoked, with a third of life left.
+def _is_good(
+    pem: bytes, name: str, authority: CertificateAuthority, issued_before: datetime | None
+) -> bool:
+    """Say whether a post's leaf is ours, for that name, not revoked, young and with life left.
 
     What cannot be read is no leaf: a post is asked for a new request, whatever it showed.
     """
@@ -102,6 +106,7 @@ def _is_good(pem: bytes, name: str, authority: CertificateAuthority) -> bool:
         certificates.is_issued_by(leaf, authority.issuing)
         and names == (name,)
         and serial not in revoked
+        and (issued_before is None or start + certificates.BACKDATE >= issued_before)
         and not is_due(start, end, RENEW_AT_FRACTION, datetime.now(UTC))
     )
 

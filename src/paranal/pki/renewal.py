@@ -7,9 +7,12 @@ paranal_leaves.py``); what is declared comes from role ``pki``.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from paranal.pki.certificates import BACKDATE
+from paranal.pki.rotation import wants_issue
 
 REASONS = {
     "absent": "no lo tiene | it has none",
@@ -19,6 +22,8 @@ REASONS = {
     "profile": "cambió su perfil | its profile changed",
     "issuer": "cambió su autoridad | its authority changed",
     "revoked": "fue revocado | it was revoked",
+    "resumed": "quedó a medias su rotación | its rotation was cut short",
+    "asked": "se pidió rotarlo | its rotation was asked for",
     "due": "está por vencer | it is near its end",
 }
 """Why a leaf is issued, in the order in which the reasons are looked for."""
@@ -46,6 +51,8 @@ class Leaf:
     group: str = "root"
     mode: str = "0600"
     reload: tuple[str, ...] = ()
+    proof: Mapping[str, Any] = field(default_factory=lambda: {"by": "file"})
+    """How it is seen that the leaf is sent: ``{"by": "ike" | "tls" | "file", ...}``."""
 
     @property
     def is_combined(self) -> bool:
@@ -68,6 +75,7 @@ class Leaf:
             "certificate": self.certificate,
             "chain": self.chain,
             "reload": list(self.reload),
+            "proof": dict(self.proof),
             "permissions": {path: list(wanted) for path, wanted in self.permissions.items()},
         }
 
@@ -79,11 +87,15 @@ def reason_to_issue(
     revoked: Collection[str],
     fraction: float,
     now: datetime,
+    rotation: Mapping[str, str] | None = None,
+    issued_before: datetime | None = None,
 ) -> str | None:
     """Return why the node needs a new ``leaf`` (a key of ``REASONS``), or None.
 
     ``held`` is the probe's record of the leaf, ``revoked`` the serials (hex) that its authority
-    withdrew, ``fraction`` the part of its life that must be left.
+    withdrew, ``fraction`` the part of its life that must be left, ``rotation`` the probe's record
+    of a rotation under way. A leaf issued before ``issued_before`` is asked to be rotated: who asks
+    with the same moment again, after a crash or after all went well, asks for nothing more.
     """
     if held is None or None in held["files"].values():
         return "absent"
@@ -96,6 +108,8 @@ def reason_to_issue(
         "profile": leaf.profile != held["profile"],
         "issuer": issuer_sha256 != held["issuer_sha256"],
         "revoked": held["serial"] in revoked,
+        "resumed": wants_issue(rotation),
+        "asked": issued_before is not None and issued_at(held) < issued_before,
         "due": is_due(
             datetime.fromisoformat(held["not_before"]),
             datetime.fromisoformat(held["not_after"]),
@@ -104,6 +118,11 @@ def reason_to_issue(
         ),
     }
     return next((reason for reason, holds in tests.items() if holds), None)
+
+
+def issued_at(held: Mapping[str, Any]) -> datetime:
+    """Return when a leaf was issued: its life begins a little before (``BACKDATE``)."""
+    return datetime.fromisoformat(held["not_before"]) + BACKDATE
 
 
 def needs_repair(leaf: Leaf, held: Mapping[str, Any]) -> bool:

@@ -185,6 +185,10 @@ class Charon:
             for entry in self._stream("list_certs", {"type": "X509"})
         ]
 
+    def keys(self) -> frozenset[str]:
+        """Return the keys charon can sign with: of each the SHA-1 of its public key, hex."""
+        return frozenset(_plain(self._call("get_keys")).get("keys", ()))
+
     def load(self, message: Mapping[str, Any]) -> None:
         """Load (or replace) one connection; ``message`` is ``to_vici``'s."""
         self._call("load_conn", message)

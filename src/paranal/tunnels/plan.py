@@ -81,6 +81,29 @@ def make_plan(
     return plan
 
 
+def take_up(plan: Plan, sas: Sequence[IkeSa], unfinished: Sequence[str]) -> None:
+    """Add to the plan the reauthentications that an earlier run wrote down and did not see done.
+
+    ``unfinished`` are numbers of the charon that runs: after a restart every IKE_SA is a new one.
+    """
+    for sa in sas:
+        known = {*plan.reauthenticate, *plan.end_ike}
+        if sa.unique_id not in unfinished or sa.unique_id in known or not sa.established:
+            continue
+        plan.reauthenticate.append(sa.unique_id)
+        if not any(step.name == sa.name for step in plan.steps):
+            peer = stem(sa.name).partition("-")[2]
+            plan.steps.append(Step(sa.name, peer, "credentials", "reauthentication cut short"))
+
+
+def reauthentications(
+    declared: Sequence[Declared], sas: Sequence[IkeSa], stale: Sequence[str]
+) -> list[str]:
+    """Return the IKE_SAs that must authenticate anew because the files ``stale`` changed."""
+    names = {entry["connection"]["name"] for entry in declared if _concerned(entry, stale)}
+    return [sa.unique_id for sa in sas if sa.name in names and sa.established and sa.children]
+
+
 def stem(name: str) -> str:
     """Return ``pe-co`` of ``pe-co-g1a2b3c4d`` or ``pe-co-line``; empty for a name not ours."""
     match = _OWN_NAME.match(name)
@@ -193,19 +216,16 @@ def _plan_credentials(
     Our leaf and our CA concern every pair, a peer's CA and CRLs the pair with it. Our own CRLs
     concern nobody here: the peers judge by them.
     """
-    if not stale:
-        return
+    plan.reauthenticate += reauthentications(declared, sas, stale)
     for entry in declared:
-        connection = entry["connection"]
-        own, peer = connection["stem"].split("-")
-        ours, theirs = ("x509/", f"x509ca/{own}-"), (f"x509ca/{peer}-", f"x509crl/{peer}-")
-        reasons = [path for path in stale if path.startswith(ours + theirs)]
-        name = connection["name"]
-        if not reasons:
-            continue
-        plan.reauthenticate += [
-            sa.unique_id for sa in sas if sa.name == name and sa.established and sa.children
-        ]
-        if not any(step.name == name for step in plan.steps):
-            step = Step(name, connection["peer"], "credentials", ", ".join(reasons))
+        reasons, name = _concerned(entry, stale), entry["connection"]["name"]
+        if reasons and not any(step.name == name for step in plan.steps):
+            step = Step(name, entry["connection"]["peer"], "credentials", ", ".join(reasons))
             plan.steps.append(step)
+
+
+def _concerned(entry: Declared, stale: Sequence[str]) -> list[str]:
+    """Return which of the files ``stale`` a connection authenticates with."""
+    own, peer = entry["connection"]["stem"].split("-")
+    ours, theirs = ("x509/", f"x509ca/{own}-"), (f"x509ca/{peer}-", f"x509crl/{peer}-")
+    return [path for path in stale if path.startswith(ours + theirs)]

@@ -16,7 +16,7 @@ from paranal.agreement.connections import Connection, to_swanctl, to_vici
 from paranal.messages import Refusal
 from paranal.tunnels import ppk
 from paranal.tunnels.charon import CharonError, IkeSa
-from paranal.tunnels.plan import Plan, make_plan
+from paranal.tunnels.plan import Plan, make_plan, reauthentications, take_up
 from paranal.tunnels.record import (
     Declared,
     Held,
@@ -55,15 +55,16 @@ class Result:
 def survey(charon: Daemon, declared: Sequence[Declared], paths: Paths) -> tuple[Record, Plan]:
     """Read the record and the daemon, and decide; nothing is changed."""
     record, loaded, start = read_record(paths), charon.connections(), charon.started()
-    current = credentials(paths)
+    current, sas = credentials(paths), charon.ike_sas()
     plan = make_plan(
         declared,
         {name: list(entry.get("children", {})) for name, entry in loaded.items()},
         proved(record, loaded, start, paths),
         record,
-        charon.ike_sas(),
+        sas,
         stale_credentials(record, current, start, paths),
     )
+    take_up(plan, sas, record.reauthenticate if record.started == start.identity else [])
     plan.file_edited = edited(record, paths)
     return record, plan
 
@@ -106,6 +107,9 @@ def reconcile(
     else:
         if plan.credentials:
             _read_credentials(load_credentials)
+            # Also what came up while they were read may have sent the old leaf.
+            begun = reauthentications(declared, charon.ike_sas(), plan.credentials)
+            plan.reauthenticate += sorted(set(begun) - set(plan.reauthenticate))
         record = _load(charon, declared, record, plan, paths)
         _end(charon, plan)
         end_left(charon, _held(record))
@@ -147,6 +151,8 @@ def _load(
     wanted = {entry["connection"]["name"]: entry for entry in declared}
     after = _next_record(declared, record, plan)
     after.started, after.credentials = charon.started().identity, credentials(paths)
+    # Durable before the first of them begins: a run that dies here leaves them to the next.
+    after.reauthenticate = sorted(set(plan.reauthenticate))
     failing = ""
     try:
         for name in plan.load:
@@ -225,8 +231,10 @@ def _end(charon: Daemon, plan: Plan) -> None:
         charon.end_child(unique_id)
     for unique_id in plan.end_ike:
         charon.end_ike(unique_id)
+    there = {sa.unique_id for sa in charon.ike_sas()}
     for unique_id in plan.reauthenticate:
-        charon.reauthenticate(unique_id)
+        if unique_id in there:
+            charon.reauthenticate(unique_id)
 
 
 def _wait(
@@ -256,7 +264,7 @@ def _wait(
         renewing = {sa.unique_id for sa in sas}.intersection(plan.reauthenticate)
         waiting = record.superseded or any(missing(one, sas) for one in begun)
         if not waiting and not renewing:
-            return
+            break
         if time.monotonic() >= ask_at:
             asked += 1
             if asked % RENEW_EVERY:
@@ -265,11 +273,40 @@ def _wait(
                 renew(charon, begun, older_than=ASK_AGAIN_SECONDS)
             ask_at = time.monotonic() + ASK_AGAIN_SECONDS
         time.sleep(ASK_AGAIN_SECONDS / 4)
-    if {sa.unique_id for sa in charon.ike_sas()}.intersection(plan.reauthenticate):
-        # Not done: the next run must find these files unread and try again.
+    _note_reauthenticated(charon, record, plan, paths)
+
+
+def _note_reauthenticated(charon: Daemon, record: Record, plan: Plan, paths: Paths) -> None:
+    """Write down which IKE_SAs still live on credentials that were replaced: none, if all is well.
+
+    Where one does, the next run must find the files unread and try again.
+    """
+    there = {sa.unique_id for sa in charon.ike_sas()}
+    left = sorted(there.intersection(record.reauthenticate))
+    if left:
         for name in plan.credentials:
             record.credentials.pop(name, None)
+    if record.reauthenticate:
+        record.reauthenticate = left
         record.save(paths)
+
+
+def signs_only_with(charon: Daemon, paths: Paths, key: str) -> str:
+    """Return why an IKE_SA may stand on another key than ``key`` (as ``Charon.keys`` names it).
+
+    Empty when none does: charon has read every file as it is now, holds that one key, and no IKE_SA
+    is left that was to authenticate anew.
+    """
+    record, start = read_record(paths), charon.started()
+    stale = stale_credentials(record, credentials(paths), start, paths)
+    mine = [name for name in stale if name.startswith("x509/")]
+    if mine:
+        return f"charon has not read {mine[0]}"
+    if charon.keys() != {key}:
+        return f"charon holds other keys: {', '.join(sorted(charon.keys() - {key})) or 'none'}"
+    old = record.reauthenticate if record.started == start.identity else []
+    left = [sa.name for sa in charon.ike_sas() if sa.unique_id in old]
+    return f"not reauthenticated: {', '.join(left)}" if left else ""
 
 
 def _held(record: Record) -> list[Connection]:

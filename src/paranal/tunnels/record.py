@@ -88,6 +88,8 @@ class Record:
     renew: list[str] = field(default_factory=list)
     """Generations we started lately: their IKE_SAs are renewed once, when the peer has settled."""
     credentials: dict[str, str] = field(default_factory=dict)
+    reauthenticate: list[str] = field(default_factory=list)
+    """IKE_SAs (charon's numbers) that must authenticate anew and were not seen to have done it."""
 
     def text(self) -> str:
         """Return the swanctl file: every held connection, the superseded ones last."""

@@ -25,6 +25,7 @@ class Daemon(Protocol):
     """What this module needs of ``Charon``."""
 
     def started(self) -> Start: ...  # noqa: D102 - see Charon
+    def keys(self) -> frozenset[str]: ...  # noqa: D102
     def connections(self) -> dict[str, dict[str, Any]]: ...  # noqa: D102
     def ike_sas(self) -> list[IkeSa]: ...  # noqa: D102
     def load(self, message: Mapping[str, Any]) -> None: ...  # noqa: D102

@@ -31,6 +31,7 @@ from paranal.pki.storage import write_atomic
 from plugins.action.node_certificates import ActionModule, declared_leaf, installable
 from plugins.module_utils.paranal_leaves import probe_certificates
 from plugins.module_utils.paranal_node import Node, Outcome, Refused, collect_changes
+from plugins.module_utils.paranal_proof import prove
 from plugins.module_utils.paranal_x509 import Installation, make_requests, next_key
 from plugins.modules.node_certificates import perform
 
@@ -493,3 +494,101 @@ def test_a_probe_survives_a_damaged_trust_record_and_a_directory_in_the_way(pe: 
     probe = pe.probe()
     assert probe["trust"] == {}
     assert probe["leaves"]["ike"]["altered"] == [IKE["key"]]
+
+
+# --- rotation -------------------------------------------------------------------------------------
+
+BOTH = ["ike", "operational"]
+
+
+def aged(pe: Country) -> str:
+    """Install both leaves as of two days ago; return the moment before which they were issued."""
+    pe.converge(IKE, TLS)
+    memory = pe.node.state / "leaves.json"
+    known = json.loads(memory.read_text())
+    for record in known["leaves"].values():
+        record["not_before"] = (datetime.now(UTC) - timedelta(days=2)).isoformat()
+    memory.write_text(json.dumps(known))
+    return (datetime.now(UTC) - timedelta(days=1)).isoformat()
+
+
+def proven(pe: Country, answer: str = "") -> list[str]:
+    """Take what is under way to its end, every proof giving one ``answer``; return the names."""
+    leaves = [{"certificate": leaf["key"], **leaf, "proof": {"by": "x"}} for leaf in (IKE, TLS)]
+    return [done["name"] for done in prove(pe.node, leaves, {"x": lambda _: answer})]
+
+
+@pytest.mark.req("D3")
+def test_a_rotation_asked_for_again_with_the_same_moment_changes_nothing(pe: Country) -> None:
+    moment = aged(pe)
+    assert issued_names(pe.converge(IKE, TLS, issued_before=moment)) == BOTH
+    assert {each["stage"] for each in pe.probe()["rotations"].values()} == {"installed"}
+    assert proven(pe) == BOTH
+    assert pe.probe()["rotations"] == {}
+    assert pe.converge(IKE, TLS, issued_before=moment)["changed"] is False
+    assert proven(pe) == []
+
+
+def test_only_the_leaves_that_are_named_are_rotated(pe: Country) -> None:
+    moment = aged(pe)
+    assert issued_names(pe.converge(IKE, TLS, issued_before=moment, rotate="ike")) == ["ike"]
+    for asked, rotate, code in ((moment, "post", "PAR-0443"), ("yesterday", "", "PAR-0442")):
+        with pytest.raises(Refusal, match=code):
+            pe.converge(IKE, TLS, issued_before=asked, rotate=rotate)
+
+
+def test_a_nodes_first_leaves_are_no_rotation(pe: Country) -> None:
+    pe.converge(IKE, TLS)
+    assert pe.probe()["rotations"] == {}
+
+
+def test_a_leaf_that_is_not_sent_is_not_retired(
+    pe: Country, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.module_utils.paranal_proof.WAIT_SECONDS", 0)
+    pe.converge(IKE, TLS, issued_before=aged(pe))
+    with pytest.raises(Refused, match="PAR-0440"):
+        proven(pe, "another certificate")
+    assert pe.probe()["rotations"]["ike"]["stage"] == "loaded"
+    stray = pe.node.real(next_key(IKE["key"]))
+    stray.write_bytes(b"an old key")
+    with pytest.raises(Refused, match="PAR-0441"):
+        proven(pe)
+    assert pe.probe()["rotations"]["ike"]["stage"] == "proven"
+    stray.unlink()
+    assert proven(pe) == BOTH
+
+
+def test_a_key_without_a_rotation_is_seen_and_never_used(pe: Country) -> None:
+    """Killed between the key and its request: the next run makes another."""
+    moment = aged(pe)
+    stray = pe.node.state / "requests" / "ike.key"
+    stray.parent.mkdir(exist_ok=True)
+    stray.write_bytes(pe.path(IKE).read_bytes())
+    assert pe.probe()["orphans"] == ["ike"]
+    pe.converge(IKE, TLS, issued_before=moment)
+    assert pe.probe()["orphans"] == []
+    assert not stray.exists()
+
+
+@pytest.mark.req("D3")
+@pytest.mark.parametrize("declared", [IKE, TLS], ids=["beside", "combined"])
+@pytest.mark.parametrize("steps", range(7))
+def test_a_rotation_killed_anywhere_is_finished_by_the_next_run_of_any_playbook(
+    pe: Country, declared: Declared, steps: int
+) -> None:
+    aged(pe)
+    old = pe.path(declared).read_bytes()
+    if steps:
+        crash(pe, declared, steps)
+    else:  # the key is there, and nothing came back
+        leaf = declared_leaf({**declared, "owner": ME, "group": GROUP})
+        make_requests(pe.node, [leaf.as_request()])
+    assert pair_fits(pe.node, declared)
+    pe.converge(IKE, TLS)  # not asked for: what was begun is finished all the same
+    assert proven(pe) == [declared["name"]]
+    assert pe.path(declared).read_bytes() != old
+    assert pe.converge(IKE, TLS)["changed"] is False
+    serials = [entry["serial"] for entry in pe.authority.issued()]
+    assert len(serials) == len(set(serials))
+    assert not list((pe.node.state / "requests").iterdir())

@@ -30,6 +30,10 @@ class FakeCharon:
         self.start_number = 1
         self.start_at = 2e9
         self.counter = 0
+        self.held_keys: set[str] = set()
+
+    def keys(self) -> frozenset[str]:
+        return frozenset(self.held_keys)
 
     def started(self) -> Start:
         return Start(f"boot/{self.start_number}", self.start_at)

@@ -16,7 +16,7 @@ from paranal.messages import Refusal
 from paranal.tunnels import reconcile as subject
 from paranal.tunnels.charon import CharonError
 from paranal.tunnels.plan import Step
-from paranal.tunnels.reconcile import Result, preview, reconcile, survey
+from paranal.tunnels.reconcile import Result, preview, reconcile, signs_only_with, survey
 from paranal.tunnels.record import Declared, Paths, read_record
 from paranal.tunnels.upkeep import (
     SETTLED_SECONDS,
@@ -415,6 +415,74 @@ def test_a_reauthentication_that_did_not_happen_is_tried_again(
     monkeypatch.setattr(charon, "reauthenticate", lambda unique_id: None)
     apply(charon, declared, paths)
     assert apply(charon, declared, paths).plan.credentials == ["x509/ike.pem"]
+
+
+@pytest.mark.req("D3")
+def test_a_run_killed_before_it_reauthenticates_leaves_that_to_the_next(
+    charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    (paths.swanctl / "x509" / "ike.pem").write_text("new")
+    with monkeypatch.context() as dying:
+        dying.setattr(charon, "reauthenticate", raise_killed)
+        with pytest.raises(KeyboardInterrupt):
+            apply(charon, declared, paths)
+    assert {s.reason for s in survey(charon, declared, paths)[1].steps} == {
+        "reauthentication cut short"
+    }
+    charon.calls.clear()
+    result = apply(charon, declared, paths)
+    assert {call.split()[0] for call in charon.calls} == {"reauthenticate"}
+    assert {step.peer for step in result.plan.steps} == {"mx", "pe"}
+    assert not apply(charon, declared, paths).plan.changes
+
+
+def test_a_restarted_charon_has_nothing_to_reauthenticate(
+    charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    (paths.swanctl / "x509" / "ike.pem").write_text("new")
+    with monkeypatch.context() as dying:
+        dying.setattr(charon, "reauthenticate", raise_killed)
+        with pytest.raises(KeyboardInterrupt):
+            apply(charon, declared, paths)
+    charon.start_number += 1
+    assert survey(charon, declared, paths)[1].reauthenticate == []
+
+
+def raise_killed(unique_id: str) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        ("nothing", ""),
+        ("another key", "charon holds other keys: b2"),
+        ("no key", "charon holds other keys: none"),
+        ("a newer leaf", "charon has not read x509/ike.pem"),
+        ("an old IKE_SA", "not reauthenticated: "),
+    ],
+)
+def test_charon_signs_only_with_the_new_leaf_or_it_is_said_why_not(
+    charon: FakeCharon, paths: Paths, spoil: str, reason: str
+) -> None:
+    declared = declare(view("co"))
+    (paths.swanctl / "x509").mkdir(parents=True, exist_ok=True)
+    (paths.swanctl / "x509" / "ike.pem").write_text("leaf")
+    apply(charon, declared, paths)
+    charon.held_keys = {"another key": {"a1", "b2"}, "no key": set()}.get(spoil, {"a1"})
+    if spoil == "a newer leaf":
+        (paths.swanctl / "x509" / "ike.pem").write_text("newer")
+    if spoil == "an old IKE_SA":
+        record = read_record(paths)
+        record.reauthenticate = [charon.sas[0].unique_id]
+        record.save(paths)
+    said = signs_only_with(charon, paths, "a1")
+    assert said.startswith(reason)
+    assert bool(said) == bool(reason)
 
 
 def test_refused_credentials_change_nothing(charon: FakeCharon, paths: Paths) -> None:
