@@ -213,7 +213,7 @@ def asked_of(
     except ValueError as error:
         raise Refusal("PAR-0442", moment=before, reason=error) from None
     known = [leaf.name for leaf in leaves]
-    chosen = names.split(",") if isinstance(names, str) else names
+    chosen = [name for name in names.split(",") if name] if isinstance(names, str) else names
     for name in chosen or []:
         if name not in known:
             raise Refusal("PAR-0443", name=name, known=", ".join(known))
