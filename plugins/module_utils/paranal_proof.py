@@ -1,7 +1,7 @@
 """See which leaf is really sent: what a TLS listener shows, and what charon can sign with.
 
-TLS shows its leaf before it asks for ours. IKE hides it, so there the proof is by elimination: every
-key that charon holds is the new leaf's, and no IKE_SA is left that authenticated before it was so.
+TLS shows its leaf before it asks for ours. IKE hides it, so there the proof is by elimination:
+every key that charon holds is the new leaf's, and no IKE_SA is left that authenticated before that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Proof = Callable[[x509.Certificate], str]
 
 
 def prove(node: Node, leaves: Iterable[Leaf], proofs: Mapping[str, Proof]) -> list[dict[str, str]]:
-    """Take each rotation that is under way to its end; return one {name, serial, replaces} for each.
+    """Take each rotation under way to its end; return one {name, serial, replaces} for each.
 
     ``proofs`` gives the proof of each kind that a leaf may name. Raises PAR-0440 for a leaf that is
     in its files and not sent, PAR-0441 where something of the old pair cannot be retired. What was
@@ -99,7 +99,7 @@ def shown(address: str, port: int, name: str) -> str:
 
 
 def read_from(path: Path) -> Proof:
-    """Return the proof for a service that reads its file itself: key and leaf there are the pair."""
+    """Return the proof for a service that reads its file itself: the new pair is in it."""
 
     def proof(certificate: x509.Certificate) -> str:
         try:

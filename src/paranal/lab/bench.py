@@ -1,4 +1,4 @@
-"""Measure: ``paranal bench agreement|provision|tunnel`` prints each figure beside its mark.
+"""Measure: ``paranal bench agreement|provision|rotate|tunnel`` prints each figure beside its mark.
 
 Marks are those of the issue that asked for them; a figure without one is there to explain another.
 Both sides of a ratio come from the same run on the same hosts.
@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from paranal.lab import bench_agreement, bench_tunnel, demo, engine, image, lowering, raising
+from paranal.lab import bench_agreement, bench_rotate, bench_tunnel, demo, engine, image, lowering, raising
 from paranal.lab.cli import crypto_profile
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
@@ -30,11 +30,11 @@ from paranal.lab.progress import step
 from paranal.lab.wish import DEFAULT_SUITE, Wish
 
 BENCH_LAB = "bench"
-AGREEMENTS = {"provision": "pacific-alliance", "tunnel": "all-live"}
+AGREEMENTS = {"provision": "pacific-alliance", "rotate": "all-live", "tunnel": "all-live"}
 """Bench -> the agreement that it measures unless told otherwise."""
 WITHOUT_LAB = "agreement"
 """The bench that needs no lab: an agreement of many members."""
-AIMS = {"lab_up_to_first_answer": 40, "second_converge": 5}
+AIMS = {"lab_up_to_first_answer": 40, "second_converge": 5, "rotation_seconds": 10}
 """What the figures strive for beyond their marks (s)."""
 
 
@@ -76,6 +76,8 @@ def _in_lab(args: argparse.Namespace) -> tuple[dict[str, Figure], dict[str, str]
         )
         if args.bench == "tunnel":
             figures = tunnel(lab, wish)
+        elif args.bench == "rotate":
+            figures = rotate(lab, wish)
         else:
             figures = {**image_build(), **provision(lab, wish)}
         planes = sorted({each["data_plane"] for each in lab.facts()["members"].values()})
@@ -99,7 +101,7 @@ def as_dict(bench: str, figures: dict[str, Figure], ran: dict[str, str]) -> dict
             "kernel": platform.release(),
             "python": platform.python_version(),
             **ran,
-            "delay_one_way_ms": bench_tunnel.DELAY_MS if bench == "tunnel" else 0,
+            "delay_one_way_ms": 0 if bench == "provision" else bench_tunnel.DELAY_MS,
             "load_1min": round(os.getloadavg()[0], 2),
             "ansible": "stock strategy, pipelining",
             "image": "cached, but for image_build",
@@ -163,6 +165,13 @@ def tunnel(lab: Lab, wish: Wish) -> dict[str, Figure]:
     with step("playbooks/site.yml"):
         play(lab, "site")
     return bench_tunnel.measure(lab)
+
+
+def rotate(lab: Lab, wish: Wish) -> dict[str, Figure]:
+    """Bring a lab up, provision and equip it, and rotate every leaf under load."""
+    raising.up(lab, wish, os.getpid())
+    demo.provision(lab)
+    return bench_rotate.measure(lab)
 
 
 def _verify(lab: Lab, members: list[str]) -> None:

@@ -1,0 +1,166 @@
+"""A rotation cut short at every stage: the mesh serves, and the next run finishes what was begun.
+
+Faults F01 to F06. Peru's rotation is killed when a stage is seen on its node, by the death of the
+controller or of the gateway, while every country's post asks all others 40 ms apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from paranal.lab import raising
+from paranal.lab.bench_rotate import asking
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.lab.playbook import command, environment, play
+from tests.mesh.support import connect, eventually, sas_with, tunnels_up
+
+pytestmark = [pytest.mark.req("D3"), pytest.mark.usefixtures("far_apart")]
+PEERS = ["cl", "co", "mx"]
+STATE = "/var/lib/paranal/node"
+WITHIN_SECONDS = 60
+SERIAL = "openssl x509 -noout -serial -in /etc/swanctl/x509/ike.pem"
+STAGES = {
+    "F01-opened": f"test -e {STATE}/lock",
+    "F02-requested": f"grep -q requested {STATE}/leaves.json",
+    "F04-installed": f"grep -qE 'installed|loaded' {STATE}/leaves.json",
+    "F05-reauthenticating": f"""grep -qE '^  "[0-9]+",?$' {STATE}/connections.json""",
+    "F06-proven": f"grep -q proven {STATE}/leaves.json",
+}
+"""Where the run is killed -> what is then seen on the node, looked for without a pause."""
+
+
+def _begin(lab: Lab, moment: str) -> subprocess.Popen[bytes]:
+    options = ["--limit", "pe", "--extra-vars", f"pki_rotate_before={moment}"]
+    return subprocess.Popen(  # noqa: S603 - a list of words
+        command("rotate_certificates", options),
+        env=environment(lab),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def _kill_when(lab: Lab, moment: str, seen: Callable[[], object]) -> None:
+    """Begin the rotation of Peru, and end its controller once ``seen`` returns."""
+    running = _begin(lab, moment)
+    try:
+        seen()
+        assert running.poll() is None, "the run was over before it was killed"
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _serials(lab: Lab) -> list[str]:
+    register = lab.home.agreement.parents[1] / "ca" / "pe" / "issuing" / "issued.jsonl"
+    return [json.loads(line)["serial"] for line in register.read_text().splitlines()]
+
+
+def _status(node: Host) -> dict[str, Any]:
+    status: dict[str, Any] = json.loads(node.check_output("paranal pki status --json"))
+    return status
+
+
+def _finish(lab: Lab, moment: str) -> dict[str, int]:
+    options = ("--limit", "pe", "--extra-vars", f"pki_rotate_before={moment}")
+    return play(lab, "rotate_certificates", *options).changed
+
+
+def _finished(lab: Lab, nodes: dict[str, Host], moment: str) -> None:
+    """Run it again: it completes, a third run changes nothing, and nothing is left over."""
+    _finish(lab, moment)
+    assert set(_finish(lab, moment).values()) == {0}
+    status = _status(nodes["pe"])
+    assert {each["stage"] for each in status["leaves"].values()} == {"retired"}
+    assert (status["orphans"], status["run"]) == ([], "")
+    assert nodes["pe"].check_output("ls /etc/swanctl/private") == "ike.key"
+    assert nodes["pe"].check_output(f"ls {STATE}/requests") == ""
+    serials = _serials(lab)
+    assert len(serials) == len(set(serials))
+    assert _known_to_the_peers(nodes)
+
+
+def _known_to_the_peers(nodes: dict[str, Host]) -> bool:
+    """Tell whether every peer's charon was sent the leaf that stands on Peru's node."""
+    serial = nodes["pe"].check_output(SERIAL).partition("=")[2].lower()
+    return all(
+        serial in nodes[peer].check_output("swanctl --list-certs --type x509").replace(":", "")
+        for peer in PEERS
+    )
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_controller_killed_at_a_stage_loses_no_query_and_the_next_run_finishes(
+    lab: Lab, nodes: dict[str, Host], stage: str
+) -> None:
+    before, moment = nodes["pe"].check_output(SERIAL), _now()
+    with asking(lab) as ended:
+        watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
+        _kill_when(lab, moment, lambda: lab.exec("pe", "timeout", "60", "sh", "-c", watching))
+        _finished(lab, nodes, moment)
+        asked = ended()
+    assert [each for each in asked if ":" in each[2]] == []
+    assert nodes["pe"].check_output(SERIAL) != before
+
+
+def test_a_controller_killed_between_signing_and_installing_loses_no_query(
+    lab: Lab, nodes: dict[str, Host]
+) -> None:
+    """F03: what was signed and never came is not signed again, and is never used."""
+    before, moment = _serials(lab), _now()
+    with asking(lab) as ended:
+        _kill_when(
+            lab,
+            moment,
+            lambda: eventually(lambda: len(_serials(lab)) > len(before), WITHIN_SECONDS),
+        )
+        _finished(lab, nodes, moment)
+        asked = ended()
+    assert [each for each in asked if ":" in each[2]] == []
+
+
+@pytest.mark.parametrize("stage", ["F04-installed", "F05-reauthenticating"])
+def test_a_gateway_killed_at_a_stage_comes_back_with_a_pair_that_all_accept(
+    lab: Lab, nodes: dict[str, Host], stage: str
+) -> None:
+    before, moment = nodes["pe"].check_output(SERIAL), _now()
+    watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
+
+    with _begin(lab, moment) as running:
+        lab.exec("pe", "timeout", "60", "sh", "-c", watching)
+        raising.reboot(lab, "pe", hard=True)
+        assert running.wait(WITHIN_SECONDS) != 0, "the run was over before the gateway died"
+    nodes = {**nodes, "pe": connect(lab, "pe")}
+    assert eventually(lambda: tunnels_up(nodes["pe"], PEERS), WITHIN_SECONDS)
+    _finished(lab, nodes, moment)
+    assert nodes["pe"].check_output(SERIAL) != before
+    assert eventually(lambda: tunnels_up(nodes["pe"], PEERS), WITHIN_SECONDS)
+
+
+def test_a_rotation_proves_itself_at_the_peers_and_restarts_nothing(
+    lab: Lab, nodes: dict[str, Host]
+) -> None:
+    since = "systemctl show --value --property=ActiveEnterTimestamp strongswan haproxy"
+    started = nodes["pe"].check_output(since)
+    before = {peer: {sa["uniqueid"] for sa in sas_with(nodes["pe"], peer)} for peer in PEERS}
+    _finished(lab, nodes, _now())
+    assert nodes["pe"].check_output(since) == started
+    for peer in PEERS:
+        assert {sa["uniqueid"] for sa in sas_with(nodes["pe"], peer)}.isdisjoint(before[peer])
