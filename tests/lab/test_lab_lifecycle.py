@@ -332,6 +332,12 @@ def test_a_reboot_keeps_the_disk_and_nothing_of_the_kernel(lab: Lab) -> None:
     assert _run(*lab.ssh_command("pe", "hostname")) == "pe\n"
 
 
+def test_a_cut_node_boots_while_something_still_holds_the_links_it_had(lab: Lab) -> None:
+    with Path(f"/proc/{lab.pids()['pe']}/ns/net").open("rb"):
+        raising.reboot(lab, "pe", hard=True)
+    assert _ping(lab, "pe", _wan(lab, "co"))[0] == 5
+
+
 def test_a_lasting_connection_ends_with_the_node_it_reached(lab: Lab) -> None:
     words = [str(Path(sys.executable).with_name("ansible")), "pe", "-m", "ansible.builtin.ping"]
 

@@ -21,7 +21,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from paranal.lab import bench_agreement, bench_rotate, bench_tunnel, demo, engine, image, lowering, raising
+from paranal.lab import (
+    bench_agreement,
+    bench_rotate,
+    bench_tunnel,
+    demo,
+    engine,
+    image,
+    lowering,
+    raising,
+)
 from paranal.lab.cli import crypto_profile
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab

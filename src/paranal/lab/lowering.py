@@ -48,7 +48,7 @@ def clear_away(lab: Lab, docker: Docker, *, keep_log: bool = False) -> None:
     if present:
         docker.call("rm", "--force", "--volumes", *present)
     members = {container.labels[names.LABEL_PART] for container in present.values()}
-    wiring.remove_host_links(names.host_link(lab.name, member) for member in sorted(members))
+    wiring.remove_links(None, (names.host_link(lab.name, member) for member in sorted(members)))
     lab.home.remove(keep_log=keep_log)
 
 

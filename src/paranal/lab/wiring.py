@@ -35,9 +35,14 @@ def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> 
     """Create the plan's links, addresses and routes; ``pids`` maps a part to its owner process.
 
     The ends of a part in ``machines`` are joined to its taps: addresses and routes are the guest's.
-    Leftovers under the host's names are removed first. Raises ``NetlinkError`` and ``OSError``.
+    Leftovers under the same names are removed first: a link of a namespace that has just lost its
+    last process stays at its other end until the kernel comes round to it. Raises ``NetlinkError``
+    and ``OSError``.
     """
-    remove_host_links(_host_names(plan.links))
+    ends = [end for link in plan.links for end in (link.near, link.far)]
+    parts = sorted({end.part for end in ends})
+    for part in parts:
+        remove_links(pids.get(part), [end.interface for end in ends if end.part == part])
     with namespace(None) as host:
         for link in plan.links:
             far = {"ifname": link.far.interface, **_placed(link.far.part, pids)}
@@ -46,8 +51,7 @@ def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> 
     for name in _host_names(plan.links):
         # A host that switches IPv6 off by default still gets it on this one link of ours.
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("0", encoding="ascii")
-    ends = [end for link in plan.links for end in (link.near, link.far)]
-    for part in sorted({end.part for end in ends}):
+    for part in parts:
         with namespace(pids.get(part)) as route:
             for end in ends:
                 if end.part == part and part in machines:
@@ -61,13 +65,13 @@ def lay(plan: Plan, pids: Mapping[str, int], machines: Collection[str] = ()) -> 
                 route.route("add", dst=f"{each.public}/32", gateway=each.local, oif=index)
 
 
-def remove_host_links(interfaces: Iterable[str]) -> None:
-    """Delete the named links of the host that exist."""
-    with namespace(None) as host:
+def remove_links(pid: int | None, interfaces: Iterable[str]) -> None:
+    """Delete those of ``interfaces`` that exist in the namespace of ``pid``, None: the host's."""
+    with namespace(pid) as route:
         for interface in interfaces:
-            for index in host.link_lookup(ifname=interface):
+            for index in route.link_lookup(ifname=interface):
                 with _tolerating(errno.ENODEV):  # its namespace may be going down by itself
-                    host.link("del", index=index)
+                    route.link("del", index=index)
 
 
 def set_link(pid: int, interface: str, state: str) -> None:
