@@ -90,8 +90,11 @@ def _p99(asked: Sequence[Asked]) -> float:
 
 
 @contextmanager
-def asking(lab: Lab) -> Iterator[Any]:
-    """Have every country's post ask; what is yielded ends it and returns all that was asked."""
+def asking(lab: Lab, rate: float = RATE) -> Iterator[Any]:
+    """Have every country's post ask, ``rate`` questions a second in all, each of them once.
+
+    What is yielded ends it and returns all that was asked.
+    """
     agreement = lab.agreement()
     views = {code: member_view(agreement, code) for code in sorted(lab.facts()["members"])}
     peers = {
@@ -100,7 +103,7 @@ def asking(lab: Lab) -> Iterator[Any]:
     }
     total = sum(map(len, peers.values()))
     running = {
-        code: _start(lab, views[code]["member"], asks, RATE * len(asks) / total)
+        code: _start(lab, views[code]["member"], asks, rate * len(asks) / total)
         for code, asks in peers.items()
         if asks
     }

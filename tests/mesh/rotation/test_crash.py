@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.req("D3"), pytest.mark.usefixtures("far_apart")]
 PEERS = ["cl", "co", "mx"]
 STATE = "/var/lib/paranal/node"
 WITHIN_SECONDS = 60
+RATE = 12.0
+"""Questions a second: each direction once a second. How many a machine bears is the bench's."""
 SERIAL = "openssl x509 -noout -serial -in /etc/swanctl/x509/ike.pem"
 STAGES = {
     "F01-opened": f"test -e {STATE}/lock",
@@ -111,7 +113,7 @@ def test_a_controller_killed_at_a_stage_loses_no_query_and_the_next_run_finishes
     lab: Lab, nodes: dict[str, Host], stage: str
 ) -> None:
     before, moment = nodes["pe"].check_output(SERIAL), _now()
-    with asking(lab) as ended:
+    with asking(lab, RATE) as ended:
         watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
         _kill_when(lab, moment, lambda: lab.exec("pe", "timeout", "60", "sh", "-c", watching))
         _finished(lab, nodes, moment)
@@ -125,7 +127,7 @@ def test_a_controller_killed_between_signing_and_installing_loses_no_query(
 ) -> None:
     """F03: what was signed and never came is not signed again, and is never used."""
     before, moment = _serials(lab), _now()
-    with asking(lab) as ended:
+    with asking(lab, RATE) as ended:
         _kill_when(
             lab,
             moment,
