@@ -15,7 +15,8 @@ from ansible.plugins.action import ActionBase
 
 from paranal.messages import Refusal, refusal_in
 from paranal.pki import CertificateAuthority, Issued, certificates
-from paranal.pki.profiles import checked_names, profile_named
+from paranal.pki.authority import MINUTE
+from paranal.pki.profiles import LEAF_LIFE, checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
 from paranal.pki.rotation import moment, wants_proof
 from paranal.pki.storage import read_passphrase
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(
         {
             *("leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"),
-            *("issued_before", "rotate", "prove"),
+            *("leaf_minutes", "issued_before", "rotate", "prove"),
         }
     )
 
@@ -74,6 +75,7 @@ class ActionModule(ActionBase):
         for leaf in leaves:
             checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
         fraction = float(arguments.get("renew_at_fraction", RENEW_AT_FRACTION))
+        life = float(arguments.get("leaf_minutes", LEAF_LIFE / MINUTE)) * MINUTE
         asked = asked_of(leaves, arguments.get("rotate"), arguments.get("issued_before"))
         rotations = probe.get("rotations", {})
         now = datetime.now(UTC)
@@ -102,7 +104,7 @@ class ActionModule(ActionBase):
                 requests = self._call("request", [wanted[name][0] for name in wanted], variables)
                 for name, (leaf, _) in wanted.items():
                     csr = requests["requests"][name].encode()
-                    issued[name] = authority.issue(csr, leaf.profile, leaf.names)
+                    issued[name] = authority.issue(csr, leaf.profile, leaf.names, life)
             if wanted or repaired or removed or probe.get("owed"):
                 install = [installable(leaf, issued[leaf.name]) for leaf, _ in wanted.values()]
                 install += [leaf.as_request() for leaf in repaired]

@@ -52,6 +52,10 @@ options:
     description: Where the country publishes its CAs and lists, on the controller.
     type: path
     required: true
+  leaf_minutes:
+    description: How long a leaf that is issued lives, from 2 minutes to 90 days.
+    type: float
+    default: 129600
   renew_at_fraction:
     description: A leaf with less than this part of its life left is issued anew.
     type: float

@@ -44,7 +44,7 @@ from cryptography.hazmat.primitives.serialization import (
 from paranal.messages import Refusal
 from paranal.pki import certificates
 from paranal.pki.certificates import REASONS, Revocation, SigningKey
-from paranal.pki.profiles import Profile, checked_names, profile_named
+from paranal.pki.profiles import LEAF_LIFE, Profile, checked_names, profile_named
 from paranal.pki.storage import Register, locked, sync_directory, write_atomic
 
 ROOT_CRL_LIFE = timedelta(days=365)
@@ -52,6 +52,8 @@ ISSUING_CRL_LIFE = timedelta(days=7)
 RENEW_AT_FRACTION = 1 / 3
 """A list is signed anew when less than this fraction of its life is left."""
 LEAF_LIFE_AT_LEAST = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+LEAF_LIFE_SHORTEST = 2 * MINUTE
 PUBLIC_MODE = 0o644
 
 _MEMBER = re.compile(r"[a-z]{2}")
@@ -268,13 +270,21 @@ class CertificateAuthority:
         """Open the issuing key now: a wrong passphrase (PAR-0403) shows before work begins."""
         self._issuing.key  # noqa: B018 - opened and kept by looking at it
 
-    def issue(self, csr_pem: bytes, profile_name: str, names: Sequence[str]) -> Issued:
-        """Certify the key of a signing request for ``names`` under a profile.
+    def issue(
+        self,
+        csr_pem: bytes,
+        profile_name: str,
+        names: Sequence[str],
+        life: timedelta = LEAF_LIFE,
+    ) -> Issued:
+        """Certify the key of a signing request for ``names`` under a profile, for ``life``.
 
         Names, usage and life come from us and the profile, never from the request; a request that
         names something else is refused. A key is certified once. Refusals: PAR-0404 to PAR-0409,
-        PAR-0415.
+        PAR-0415, PAR-0437 for a life that is none or longer than ``LEAF_LIFE``.
         """
+        if not LEAF_LIFE_SHORTEST <= life <= LEAF_LIFE:
+            raise Refusal("PAR-0437", minutes=life / MINUTE, longest=LEAF_LIFE / MINUTE)
         profile = profile_named(profile_name)
         wanted = checked_names(names, self.domain, profile)
         public_key = _checked_request(csr_pem, profile, wanted)
@@ -294,6 +304,7 @@ class CertificateAuthority:
                 self.issuing,
                 self._issuing.key,
                 now,
+                life,
             )
             self._issuing.record(certificate, profile.name, now)
         return Issued(certificate, self.issuing, profile.name)

@@ -111,9 +111,10 @@ def leaf(
     issuer: x509.Certificate,
     issuer_key: SigningKey,
     now: datetime,
+    life: timedelta = LEAF_LIFE,
 ) -> x509.Certificate:
     """Return a leaf of ``profile`` for ``names``; it never outlives its issuer."""
-    end = min(now - BACKDATE + LEAF_LIFE, issuer.not_valid_after_utc)
+    end = min(now - BACKDATE + life, issuer.not_valid_after_utc)
     builder = (
         _base(subject(member, names[0]), public_key, serial, now, end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -76,6 +76,12 @@ def _status(args: argparse.Namespace) -> Answer:
     return {**status, "alarms": standing.authority_alarms(status)}
 
 
+def _timer(args: argparse.Namespace) -> Answer:
+    from paranal.pki import timer  # the controller's alone: a node has no templates
+
+    return timer.install(args.inventory, args.vault_id, args.directory)
+
+
 def _show(args: argparse.Namespace) -> Answer:
     return {"issued": CertificateAuthority(args.directory).issued()}
 
@@ -201,6 +207,15 @@ WORDS: dict[str, Word] = {
         _status,
         "dates, life left, alarms and what is due; on a node (no --directory) also each rotation",
         (_option("--directory", type=Path, help="the authority's directory; without: this node"),),
+    ),
+    "timer": (
+        _timer,
+        "write the systemd units that renew daily, on the controller, what is due",
+        (
+            _option("--inventory", type=Path, required=True, help="the country's inventory"),
+            _option("--vault-id", default="", help="as ansible-playbook takes it: pe@FILE"),
+            _option("--directory", type=Path, help="where; default ~/.config/systemd/user"),
+        ),
     ),
     "show": (_show, "every leaf that was issued, and whether it was revoked", (DIRECTORY,)),
     "issue": (

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,16 @@ def test_a_leaf_is_refused_before_and_after_its_life(
     clock.advance(hours=2)
     authority.crl()
     assert verify(leaf, authority, clock.now) == "certificate has expired"
+
+
+def test_a_leaf_lives_as_long_as_asked_and_never_longer_than_ninety_days(
+    authority: CertificateAuthority, clock: Clock, csr: MakeRequest
+) -> None:
+    leaf = authority.issue(csr(GATEWAY), "ike", GATEWAY, timedelta(minutes=3)).certificate
+    assert leaf.not_valid_after_utc == clock.now - timedelta(seconds=30) + timedelta(minutes=3)
+    for life in (timedelta(days=90, seconds=1), timedelta(minutes=1), -timedelta(days=1)):
+        with pytest.raises(Refusal, match="PAR-0437"):
+            authority.issue(csr(GATEWAY), "ike", GATEWAY, life)
 
 
 def test_a_revoked_leaf_is_refused_and_its_neighbour_is_not(
