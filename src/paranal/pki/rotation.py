@@ -79,11 +79,12 @@ def what_next(rotation: Mapping[str, str] | None) -> dict[str, str]:
 def alarm_days(start: datetime, end: datetime, now: datetime) -> int | None:
     """Return which of ``ALARM_DAYS`` a certificate or list has come to; 0 past its end, or None.
 
-    Of a short life (a list of seven days) only the alarms within its last third are raised.
+    Of a short life (a list of seven days) only the alarms within its last third are raised; the
+    last of them is in any life.
     """
-    left = end - now
+    left, third = end - now, (end - start) / 3
     if left <= timedelta(0):
         return 0
-    alarms = (timedelta(days=days) for days in ALARM_DAYS)
-    reached = (alarm for alarm in alarms if left <= alarm <= (end - start) / 3)
-    return next((alarm.days for alarm in reached), None)
+    if left <= min(timedelta(days=ALARM_DAYS[0]), third):
+        return ALARM_DAYS[0]
+    return next((days for days in ALARM_DAYS if left <= timedelta(days=days) <= third), None)

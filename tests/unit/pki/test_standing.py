@@ -73,6 +73,12 @@ def test_the_alarm_is_the_nearest_within_the_last_third(
     assert alarm_days(end - timedelta(days=life), end, NOW) == alarm
 
 
+@pytest.mark.parametrize(("left", "alarm"), [(61, None), (60, 1), (0, 0)])
+def test_a_life_of_minutes_has_its_alarm_too(left: int, alarm: int | None) -> None:
+    end = NOW + timedelta(seconds=left)
+    assert alarm_days(end - timedelta(minutes=3), end, NOW) == alarm
+
+
 def test_the_offline_roots_list_and_the_authorities_have_their_own_alarms(tmp_path: Path) -> None:
     CertificateAuthority.create(tmp_path / "pe", "pe", "pe.paranal.example", PASSPHRASE)
     status = CertificateAuthority(tmp_path / "pe").status()
