@@ -7,6 +7,7 @@ but for reading the file; nothing here imports another part of the house.
 from paranal.agreement.check import problems
 from paranal.agreement.derive import STATUSES, effective, is_open, member_view, ppk_name
 from paranal.agreement.load import Agreement, load
+from paranal.agreement.suspension import narrowed
 
 __all__ = [
     "STATUSES",
@@ -15,6 +16,7 @@ __all__ = [
     "is_open",
     "load",
     "member_view",
+    "narrowed",
     "ppk_name",
     "problems",
 ]

@@ -6,6 +6,7 @@ roles, the query server and the audit read the same view.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -120,13 +121,6 @@ def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
     services = agreement.document["services"]
     asks = {name: direction_status(agreement, code, peer, name) for name in services}
     answers = {name: direction_status(agreement, peer, code, name) for name in services}
-    channels = sorted(
-        {
-            service["channel"]
-            for name, service in services.items()
-            if is_open(asks[name]) or is_open(answers[name])
-        }
-    )
     first, second = sorted((code, peer))
     pair = {
         "name": f"{first}-{second}",
@@ -134,8 +128,7 @@ def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
         "ppk": ppk_name(_pair(agreement, code, peer)),
         "initiator": first,
         "initiates": code == first,
-        "channels": channels,
-        "line_check": not channels,
+        **open_channels(services, asks, answers),
         "parity": parity(agreement, first, second),
     }
     return {
@@ -146,6 +139,20 @@ def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:
         "ask_names": _server_names(agreement, asker=code, answerer=peer),
         "answer_names": _server_names(agreement, asker=peer, answerer=code),
     }
+
+
+def open_channels(
+    services: Mapping[str, Any], asks: Mapping[str, str], answers: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return a pair's ``channels`` and ``line_check``, as the status of its directions has it."""
+    channels = sorted(
+        {
+            service["channel"]
+            for name, service in services.items()
+            if is_open(asks[name]) or is_open(answers[name])
+        }
+    )
+    return {"channels": channels, "line_check": not channels}
 
 
 def _server_names(agreement: Agreement, asker: str, answerer: str) -> dict[str, str]:

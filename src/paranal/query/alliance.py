@@ -34,7 +34,7 @@ class Service:
         """Follow the view."""
         self.settings = settings
         self.store = store
-        self.view = watched_view(settings.view)
+        self.view = watched_view(settings.view, settings.suspended)
 
     async def answer(self, request: Request) -> Response:
         """Answer ``POST /v1/person`` from a peer; the log is committed before the answer leaves."""

@@ -19,13 +19,18 @@ class Watched(Generic[T]):
     """
 
     def __init__(
-        self, paths: Sequence[Path], make: Callable[[], T], max_age_seconds: float = float("inf")
+        self,
+        paths: Sequence[Path],
+        make: Callable[[], T],
+        max_age_seconds: float = float("inf"),
+        may_lack: Sequence[Path] = (),
     ) -> None:
         """Remember what to watch; nothing is read before the first call.
 
-        A value older than ``max_age_seconds`` is made anew although no file changed.
+        A value older than ``max_age_seconds`` is made anew although no file changed. Of ``paths``
+        every one must be there; of ``may_lack`` one that comes or goes is a change like another.
         """
-        self._paths = tuple(paths)
+        self._paths, self._may_lack = tuple(paths), tuple(may_lack)
         self._make = make
         self._max_age = max_age_seconds
         self._made = 0.0
@@ -45,5 +50,15 @@ class Watched(Generic[T]):
         self._stamp = None
 
     def _look(self) -> Stamp:
-        stats = (path.stat() for path in self._paths)
-        return tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in stats)
+        found = [_stamp(path) for path in self._paths]
+        for path in self._may_lack:
+            try:
+                found.append(_stamp(path))
+            except OSError:
+                found.append((0, 0, 0))
+        return tuple(found)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

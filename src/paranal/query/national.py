@@ -28,7 +28,7 @@ class Service:
         """Follow the view; clients of the peers are made when first asked."""
         self.settings = settings
         self.store = store
-        self.view = watched_view(settings.view)
+        self.view = watched_view(settings.view, settings.suspended)
         self._clients: dict[tuple[str, str], PeerClient] = {}
 
     async def answer(self, request: Request) -> Response:

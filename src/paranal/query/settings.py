@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from paranal.agreement.suspension import RECORD, narrowed, read_suspensions
 from paranal.messages import Refusal
 from paranal.query.files import Watched
 
@@ -35,6 +36,7 @@ class National(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credentials: Path
     trust: Path
     deadline_seconds: float = 4.0
+    suspended: Path = RECORD
 
 
 class Alliance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +45,7 @@ class Alliance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     view: Path
     database: Database
     sources: tuple[str, ...]
+    suspended: Path = RECORD
 
 
 class Service(msgspec.Struct, frozen=True):
@@ -95,9 +98,14 @@ class View(msgspec.Struct, frozen=True):
         raise KeyError(code)
 
 
-def watched_view(path: Path) -> Watched[View]:
-    """Return the view that follows its file."""
-    return Watched([path], lambda: msgspec.json.decode(path.read_bytes(), type=View))
+def watched_view(path: Path, record: Path) -> Watched[View]:
+    """Return the view that follows its file and what this member suspended by itself."""
+
+    def made() -> View:
+        view = narrowed(msgspec.json.decode(path.read_bytes()), read_suspensions(record))
+        return msgspec.convert(view, type=View)
+
+    return Watched([path], made, may_lack=[record])
 
 
 def read(path: Path, kind: type[T]) -> T:

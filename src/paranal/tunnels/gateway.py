@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from paranal.agreement.suspension import RECORD, narrowed, read_suspensions
 from paranal.messages import Refusal
 
 VIEW = Path("/etc/paranal/view.json")
@@ -18,8 +19,16 @@ def require_root(command: str) -> None:
         raise Refusal("PAR-0690", command=command)
 
 
-def read_view(path: Path = VIEW) -> dict[str, Any]:
-    """Return the node's view (docs/architecture.md); raises ``Refusal`` PAR-0691."""
+def read_view(path: Path = VIEW, record: Path = RECORD) -> dict[str, Any]:
+    """Return the node's view (docs/architecture.md), narrowed by what it suspended by itself.
+
+    Raises ``Refusal`` PAR-0691.
+    """
+    return narrowed(declared_view(path), read_suspensions(record))
+
+
+def declared_view(path: Path = VIEW) -> dict[str, Any]:
+    """Return the view as it was applied; raises ``Refusal`` PAR-0691."""
     try:
         view: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

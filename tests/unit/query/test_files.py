@@ -44,3 +44,14 @@ def test_a_value_does_not_grow_older_than_it_may(tmp_path: Path) -> None:
     made = iter(range(9))
     watched = Watched([file], lambda: next(made), max_age_seconds=0)
     assert (watched(), watched()) == (0, 1)
+
+
+def test_a_file_that_may_lack_is_followed_when_it_comes_and_when_it_goes(tmp_path: Path) -> None:
+    view, record = tmp_path / "view.json", tmp_path / "suspended.json"
+    view.write_text("1")
+    watched = Watched([view], record.exists, may_lack=[record])
+    assert (watched(), watched()) == (False, False)
+    record.write_text("{}")
+    assert watched()
+    record.unlink()
+    assert not watched()
