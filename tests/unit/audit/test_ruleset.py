@@ -89,6 +89,38 @@ def test_a_named_set_and_a_prefix_stand_for_their_addresses() -> None:
     }
 
 
+PAIR = {"concat": [payload("ip", "saddr"), payload("tcp", "dport")]}
+
+
+def test_a_set_of_pairs_is_one_rule_for_each_pair() -> None:
+    pairs = [("10.9.9.9", 7443), ("10.9.9.8", 7446)]
+    elements = {"set": {**SET["set"], "elem": [{"concat": [*pair]} for pair in pairs]}}
+    listing = table(elements, *base("input", [match(PAIR, "@peers"), DROP]))
+    rules = read(listing).chains["input"].rules
+    assert [rule.number for rule in rules] == [1, 1]
+    for rule, (host, port) in zip(rules, pairs, strict=True):
+        assert rule.condition["source"] == Values.of(address(host))
+        assert rule.condition["dport"] == Values.of(port)
+
+
+def test_an_empty_set_of_pairs_is_met_by_nothing() -> None:
+    rule = one_rule(match(PAIR, "@peers"), DROP, also=SET)
+    assert rule.condition["source"] == Values(())
+
+
+@pytest.mark.parametrize(
+    ("statement", "flags"),
+    [
+        (match(PAIR, "@peers", "!="), []),
+        (match(PAIR, {"set": []}), []),
+        (match(PAIR, "@peers"), ["timeout"]),
+        (match(PAIR, "@peers"), ["dynamic"]),
+    ],
+)
+def test_pairs_that_prove_nothing_are_refused(statement: Statement, flags: list[str]) -> None:
+    refused(statement, DROP, also={"set": {**SET["set"], "flags": flags}})
+
+
 def test_chance_is_kept_and_what_decides_nothing_has_no_verdict() -> None:
     rate = {"limit": {"rate": 10, "burst": 5, "per": "second"}}
     assert one_rule(rate, ACCEPT).chance

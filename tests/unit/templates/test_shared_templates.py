@@ -236,13 +236,16 @@ def test_every_rule_names_the_family_of_its_addresses(rules: list[str]) -> None:
     types = {}
     for rule, following in pairwise(rules):
         if rule.startswith("set "):
+            of_address = following.partition(" . ")[0]
             types[f"@{rule.split()[1]}"] = {"type ipv4_addr": "ip", "type ipv6_addr": "ip6"}[
-                following
+                of_address
             ]
     named = [
         (rule, family, place.strip("{,"))
         for rule in rules
-        for family, place in re.findall(r"\b(ip6?) [sd]addr (@\w+|[0-9a-f.:]+)", rule)
+        for family, place in re.findall(
+            r"\b(ip6?) [sd]addr (?:\. tcp [sd]port )?(@\w+|[0-9a-f.:]+)", rule
+        )
     ]
     assert len(named) > 10
     for rule, family, place in named:

@@ -5,7 +5,7 @@ Only what our rules use is understood. Whatever else is met is :class:`Unknown`,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from paranal.audit.proof import values
@@ -18,6 +18,10 @@ WAY = {"iif", "oif", "decrypted", "encrypted", "return_path"}
 """Fields of a packet's way, that not every hook sees."""
 
 _STATES = {1: ("invalid",), 2: ("established",), 4: ("related",), 8: ("new",), 64: ("untracked",)}
+
+
+NOTHING: Condition = {"source": Values(())}
+"""What no packet meets: an empty set."""
 
 
 class Unknown(Exception):
@@ -63,6 +67,41 @@ def match(content: Mapping[str, Any], sets: Sets) -> Condition:
     else:
         raise Unknown(content)
     return {**guard, field: guard[field] & allowed}
+
+
+def alternatives(content: Mapping[str, Any], sets: Sets) -> list[Condition]:
+    """Return what a match asks, any one of which is enough.
+
+    ``ip saddr . tcp dport @SET`` asks for the pair of one element, and no box holds several.
+    """
+    left, right = content["left"], content["right"]
+    if "concat" not in left:
+        return [match(content, sets)]
+    found = sets.get(right) if isinstance(right, str) else None
+    if found is None or content["op"] != "==" or _comes_and_goes(found):
+        raise Unknown(content)
+    asked: list[Condition] = [
+        all_of(
+            match({"op": "==", "left": field, "right": value}, {})
+            for field, value in zip(left["concat"], element["concat"], strict=True)
+        )
+        for element in found.get("elem", [])
+    ]
+    return asked or [NOTHING]
+
+
+def all_of(conditions: Iterable[Condition]) -> dict[str, Values]:
+    """Return what all of these ask together."""
+    whole: dict[str, Values] = {}
+    for condition in conditions:
+        for field, allowed in condition.items():
+            whole[field] = whole.get(field, FIELDS[field]) & allowed
+    return whole
+
+
+def _comes_and_goes(found: Mapping[str, Any]) -> bool:
+    """Tell whether a set's elements come and go by themselves: nothing to prove with."""
+    return bool({"dynamic", "timeout"} & {*found.get("flags", ())} or found.get("map"))
 
 
 _OF_PROTOCOL = {
@@ -155,8 +194,7 @@ def _listed(field: str, right: Any, sets: Sets) -> Values:  # noqa: ANN401
     """Return the values that the right side of a comparison names."""
     if isinstance(right, str) and right in sets:
         found = sets[right]
-        # Elements that come and go by themselves are nothing to prove with.
-        if {"dynamic", "timeout"} & {*found.get("flags", ())} or found.get("map"):
+        if _comes_and_goes(found):
             raise Unknown(right)
         return _listed(field, {"set": found.get("elem", [])}, {})
     if isinstance(right, Mapping) and "set" in right:

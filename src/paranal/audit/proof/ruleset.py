@@ -103,12 +103,14 @@ def read(listing: Mapping[str, Any]) -> Ruleset:
         raise Refusal("PAR-0806", table=" ".join(TABLE))
     sets = {f"@{each['name']}": each for kind, each in objects if kind == "set"}
     rules: dict[str, list[Rule]] = {each["name"]: [] for kind, each in objects if kind == "chain"}
+    counted = dict.fromkeys(rules, 0)
     for kind, each in objects:
         if kind not in ("metainfo", "table", "counter", "set", "chain", "rule"):
             raise Refusal("PAR-0802", where=kind, expression=_shown(each))
         if kind == "rule":
             chain = each["chain"]
-            rules[chain].append(_rule(chain, len(rules[chain]) + 1, each, sets))
+            counted[chain] += 1
+            rules[chain] += _rules(chain, counted[chain], each, sets)
     chains = {
         each["name"]: _chain(each, tuple(rules[each["name"]]))
         for kind, each in objects
@@ -144,10 +146,11 @@ def _check_sight(ruleset: Ruleset, base: Chain, chain: Chain, passed: set[str]) 
             _check_sight(ruleset, base, ruleset.chains[rule.target], passed | {chain.name})
 
 
-def _rule(
+def _rules(
     chain: str, number: int, rule: Mapping[str, Any], sets: Mapping[str, Mapping[str, Any]]
-) -> Rule:
-    condition: dict[str, Values] = {}
+) -> list[Rule]:
+    """Return a rule; once for each element where it matches pairs of values."""
+    conditions: list[dict[str, Values]] = [{}]
     verdict, target, chance = "", "", False
     comment = rule.get("comment", "")
     for statement in rule["expr"]:
@@ -156,14 +159,14 @@ def _rule(
             if verdict:
                 raise Unknown(statement)
             if kind == "match":
-                _narrow(condition, matches.match(content, sets))
-            elif kind == "mangle" and matches.marks_home(content, condition):
+                conditions = _each(conditions, matches.alternatives(content, sets))
+            elif kind == "mangle" and all(matches.marks_home(content, each) for each in conditions):
                 pass
             elif kind == "limit" or (kind == "mangle" and "tcp option" in content["key"]):
                 chance = True
             elif kind == "reject":
                 verdict = "drop"
-                _narrow(condition, matches.reject(content))
+                conditions = _each(conditions, [matches.reject(content)])
             elif kind == "jump":
                 verdict, target = "jump", content["target"]
             elif kind in _FINAL:
@@ -173,13 +176,15 @@ def _rule(
         except Unknown as unknown:
             where = str(Rule(chain, number, {}, False, "", "", comment))
             raise Refusal("PAR-0802", where=where, expression=_shown(unknown.args[0])) from None
-    return Rule(chain, number, condition, chance, verdict, target, comment)
+    return [
+        Rule(chain, number, condition, chance, verdict, target, comment) for condition in conditions
+    ]
 
 
 def _shown(expression: object) -> str:
     return json.dumps(expression, ensure_ascii=False)[:200]
 
 
-def _narrow(condition: dict[str, Values], more: Condition) -> None:
-    for field, allowed in more.items():
-        condition[field] = condition.get(field, FIELDS[field]) & allowed
+def _each(conditions: list[dict[str, Values]], more: list[Condition]) -> list[dict[str, Values]]:
+    """Return every combination of what was asked so far and what is asked as well."""
+    return [matches.all_of((one, other)) for one in conditions for other in more]
