@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from paranal.agreement import load, member_view
 from paranal.agreement.accept import accepted
+from paranal.agreement.suspension import narrowed, probed
 from paranal.messages import LANGUAGES, Refusal, refusal_in
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -90,7 +91,9 @@ class ActionModule(ActionBase):
             # The holder ran here and is gone: nobody else can know that, and nobody has to wait.
             take_over = refusal["params"]["run"]
             answer = self._call("open", {**arguments, "take_over": take_over}, variables)
-        return self._spoken({**answer, "session": session, "view": view})
+        # A controller keeps what the node suspended by itself, and never lifts it.
+        held = probed((answer.get("probe") or {}).get("suspended") or {})
+        return self._spoken({**answer, "session": session, "view": narrowed(view, held)})
 
     def _expect(self, variables: dict[str, Any]) -> dict[str, Any]:
         role = self._task._role.get_name() if self._task._role else "playbook"

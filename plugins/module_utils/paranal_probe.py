@@ -118,3 +118,9 @@ def _dead_ends(run: Run) -> list[str]:
         barred = _listed(run, family, "rule", "show", "priority", "5")
         found += [f"{entry['iif']} {entry['dst']}" for entry in barred]
     return found
+
+
+def probe_suspended(node: Node) -> dict[str, Any]:
+    """Return ``{"text": what this member suspended by itself, or None}`` (ADR 0016)."""
+    path = node.real("/var/lib/paranal/suspended.json")
+    return {"text": path.read_text(encoding="utf-8") if path.exists() else None}

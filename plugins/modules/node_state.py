@@ -147,6 +147,7 @@ from ..module_utils.paranal_probe import (  # noqa: TID252
     probe_owners,
     probe_packages,
     probe_settings,
+    probe_suspended,
     probe_units,
 )
 from ..module_utils.paranal_vici import probe_tunnels  # noqa: TID252
@@ -162,6 +163,7 @@ PROBERS: dict[str, Callable[[Node, dict[str, Any]], Any]] = {
     "firewall": lambda node, view: probe_firewall(node, run_command),
     "tunnels": lambda node, view: probe_tunnels(node),
     "certificates": lambda node, view: probe_certificates(node),
+    "suspended": lambda node, view: probe_suspended(node),
 }
 
 

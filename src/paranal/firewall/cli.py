@@ -6,12 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from paranal.firewall import policies
+from paranal.firewall import policies, suspended
 from paranal.firewall.confirmed import boots_confirmed, confirmed
 from paranal.messages import Refusal
 from paranal.status import firewall as kernel
 from paranal.status.bounded import Unreadable, output
-from paranal.tunnels.gateway import require_root
+from paranal.suspension import proxy
+from paranal.tunnels.gateway import read_view, require_root
 
 Run = Callable[[Sequence[str], str | None], str]
 STOP_TUNNELS = ("systemctl", "--no-block", "stop", "strongswan.service")
@@ -37,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
             raise Refusal("PAR-0733")
         return 0
     # The journal keeps it: somebody flushed what is gone, and nobody else would tell.
-    for healed, code in ((heal, "PAR-0730"), (heal_policies, "PAR-0736")):
+    steps = ((heal, "PAR-0730"), (heal_policies, "PAR-0736"), (heal_suspended, "PAR-0748"))
+    for healed, code in steps:
         if healed(output):
             sys.stderr.write(f"{Refusal(code)}\n")
     return 0
@@ -81,3 +83,22 @@ def heal_policies(run: Run) -> bool:
         except (OSError, Unreadable) as error:
             raise Refusal("PAR-0732", reason=error) from None
     return True
+
+
+def heal_suspended(run: Run) -> bool:
+    """Close again what is suspended here and is not closed; tell whether it had to.
+
+    A command that was killed leaves it so, or a run that was under way meanwhile. Raises
+    ``Refusal`` PAR-0732 when the kernel or HAProxy does not take it.
+    """
+    try:
+        view = read_view()
+    except Refusal:  # nothing was applied yet
+        return False
+    try:
+        if not suspended.due(view):
+            return False
+        kept = suspended.keep(view, run)
+        return proxy.close(view) or kept
+    except (OSError, ValueError, Unreadable) as error:
+        raise Refusal("PAR-0732", reason=error) from None

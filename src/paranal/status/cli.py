@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from paranal.agreement.suspension import read_suspensions
 from paranal.messages import LANGUAGES, Refusal
 from paranal.status import (
     bounded,
@@ -93,7 +94,8 @@ def collect(view: Mapping[str, Any], *, active: bool) -> Facts:
         "lines": ("/var/lib/paranal/line", line.read),
     }
     answers = bounded.collect(sources, bounded.SECONDS + 1)
-    return Facts(now=datetime.now(UTC), view=view, reached=reached, **answers)
+    record = read_suspensions()
+    return Facts(now=datetime.now(UTC), view=view, reached=reached, suspended=record, **answers)
 
 
 def _probe(

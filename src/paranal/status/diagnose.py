@@ -7,10 +7,11 @@ wrong but something unseen is ``unknown``, never ``good``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from paranal.agreement.suspension import RECORD
 from paranal.status import checks
 from paranal.status.facts import Certificate, Direction, Facts, LineCheck, Unseen, directions
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
@@ -33,11 +34,12 @@ def exit_code(pairs: Iterable[PairStatus]) -> int:
 
 
 def warnings(facts: Facts) -> list[Reason]:
-    """Return what to renew: our own leaves and every CRL with a third of life left, or none.
+    """Return what we suspended by ourselves, and what to renew.
 
+    To renew are our own leaves and every CRL with a third of life left, or none.
     What has run out is here too, because an open direction tells of it and a closed one does not.
     """
-    found: list[Reason] = []
+    found = [*_suspended(facts)]
     leaves: tuple[Certificate, ...] = ()
     if not isinstance(facts.certificates, Unseen):
         leaves = facts.certificates
@@ -53,6 +55,16 @@ def warnings(facts: Facts) -> list[Reason]:
             params = {"country": crl.country, "authority": crl.authority, "days": left.days}
             found.append(Reason("PAR-0651", checks.publisher(facts, crl), params))
     return found
+
+
+def _suspended(facts: Facts) -> Iterator[Reason]:
+    """Say of each suspension of our own since when, by whom and why; it is no fault."""
+    if facts.suspended.unreadable:
+        params = {"path": RECORD, "reason": facts.suspended.unreadable}
+        yield Reason("PAR-0744", Side.OURS, params)
+    for entry in facts.suspended.entries:
+        given = {**vars(entry), "service": entry.service or "*"}
+        yield Reason("PAR-0746", Side.OURS, given, fault=False)
 
 
 def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:

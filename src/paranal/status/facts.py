@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from paranal.agreement import is_open
+from paranal.agreement.suspension import Suspensions
 from paranal.tunnels.charon import IkeSa
 
 
@@ -153,6 +154,8 @@ class Facts:
     crls: tuple[Crl, ...] | Unseen
     traces: Mapping[str, Ike] | Unseen
     lines: Mapping[str, LineCheck] | Unseen
+    suspended: Suspensions = field(default_factory=Suspensions)
+    """What this member suspended by itself; ``view`` is narrowed by it."""
     reached: Mapping[tuple[str, str], Reach | Unseen] = field(default_factory=dict)
     """(peer, service) -> what the active try said; empty without ``--probe``."""
 

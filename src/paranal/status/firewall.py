@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 from paranal.firewall import policies
 from paranal.firewall.confirmed import boots_confirmed
+from paranal.firewall.suspended import in_kernel
 from paranal.status.bounded import Unreadable, output
 from paranal.status.facts import Direction, Firewall
 
@@ -39,8 +41,10 @@ def judge(
     """Return what the table lets pass, from nft's JSON.
 
     A direction passes by two rules: its original packets to the service's port, and the replies
-    from that port. One rule alone is no open direction, and no closed one either.
+    from that port. One rule alone is no open direction, and no closed one either. What stands in
+    the sets of ``paranal suspend`` comes to none of them.
     """
+    items = list(items)
     accepts, dropping, dormant = [], set(), False
     for item in items:
         chain, rule = item.get("chain", {}), item.get("rule", {})
@@ -50,8 +54,11 @@ def judge(
         expressions = rule.get("expr", [])
         if any("accept" in each for each in expressions):
             accepts.append(_matches(expressions))
+    shut = in_kernel(items)
     flows, partial = set(), set()
     for direction in directions:
+        if _suspended(direction, shut):
+            continue
         rules = [any(_covers(rule, end) for rule in accepts) for end in _ends(member, direction)]
         if all(rules):
             flows.add(direction.flow)
@@ -59,6 +66,12 @@ def judge(
             partial.add(direction.flow)
     drops = dropping == HOOKS and not dormant
     return Firewall(True, drops, frozenset(flows), frozenset(partial))
+
+
+def _suspended(direction: Direction, shut: Mapping[str, set[tuple[Any, ...]]]) -> bool:
+    address = ip_address(direction.peer["addresses"][direction.channel])
+    flow = (address, direction.port) in shut.get(f"suspended_{direction.way}", ())
+    return flow or (address,) in shut.get("suspended_channels", ())
 
 
 def _ends(member: Mapping[str, Any], direction: Direction) -> tuple[dict[str, Any], ...]:

@@ -136,6 +136,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "reached": {
             f"{peer} {service}": _data(end) for (peer, service), end in facts.reached.items()
         },
+        "suspended": [vars(entry) for entry in facts.suspended.entries],
         "warnings": [reason.as_dict() for reason in report.warnings],
     }
 

@@ -11,11 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from paranal.agreement.connections import Connection, anchor_digest, connections
+from paranal.agreement.connections import Connection
 from paranal.messages import Refusal
-from paranal.tunnels import ppk
+from paranal.tunnels import narrow, ppk
+from paranal.tunnels.anchors import declared_here
 from paranal.tunnels.charon import Charon, CharonError, CharonSilent
 from paranal.tunnels.gateway import VIEW, read_view, require_root
+from paranal.tunnels.reconcile import swanctl_load_credentials
 from paranal.tunnels.record import Paths, Record, edited, read_record
 from paranal.tunnels.upkeep import (
     Daemon,
@@ -62,22 +64,6 @@ def run(args: argparse.Namespace) -> int:
         return word(args)
     except CharonError as error:
         raise Refusal("PAR-0704", reason=str(error)) from error
-
-
-def declared_here(view: dict[str, Any], paths: Paths) -> list[Connection]:
-    """Return the connections that this node's own view and pinned roots declare.
-
-    Raises ``Refusal`` PAR-0705 when a peer's root certificate is missing or unreadable.
-    """
-    anchors = {}
-    for peer in view["peers"]:
-        name = f"{peer['code']}-root.pem"
-        try:
-            anchors[peer["code"]] = anchor_digest(paths.certificate(name))
-        except (OSError, ValueError) as error:
-            where = str(paths.swanctl / "x509ca" / name)
-            raise Refusal("PAR-0705", where=where, member=peer["code"], reason=str(error)) from None
-    return connections(view, anchors)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -139,16 +125,27 @@ def _turn() -> int:
     """Ask for missing children, retire what is superseded; say only what was done."""
     paths = Paths()
     with paths.alone(wait=False) as mine, Charon() as charon:
+        if mine:
+            narrowed = _narrow(charon, paths)
         record = read_record(paths)
         wanted = [
             held["connection"]
             for name, held in record.held.items()
             if name not in record.superseded
         ]
-        said = heal(charon, record, wanted, paths) if mine else []
+        said = narrowed + heal(charon, record, wanted, paths) if mine else []
     for line in said:
         sys.stdout.write(f"{line}\n")
     return 0
+
+
+def _narrow(charon: Charon, paths: Paths) -> list[str]:
+    """Close what was suspended here and is still held: a command was killed, a run was late."""
+    view = read_view()
+    if not narrow.due(view, read_record(paths), paths):
+        return []
+    done = narrow.narrow(charon, view, paths, swanctl_load_credentials)
+    return [f"{step.action} {step.name}" for step in done.plan.steps] if done else []
 
 
 def heal(charon: Daemon, record: Record, wanted: list[Connection], paths: Paths) -> list[str]:

@@ -9,8 +9,8 @@ import json
 import sys
 
 from paranal.agreement import connections as agreed
+from paranal.tunnels.anchors import declared_here
 from paranal.tunnels.charon import Charon
-from paranal.tunnels.cli import declared_here
 from paranal.tunnels.gateway import read_view
 from paranal.tunnels.reconcile import reconcile, swanctl_load_credentials
 from paranal.tunnels.record import Declared, Paths, read_record

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from paranal.agreement.suspension import Suspension, Suspensions, narrowed
 from paranal.cli import EXIT_REFUSED, main
-from paranal.firewall import cli, confirmed, policies
+from paranal.firewall import cli, confirmed, policies, suspended
 from paranal.messages import Refusal
 from paranal.status.bounded import Unreadable
 from paranal.status.facts import Firewall
+from paranal.suspension import proxy
+from tests.unit.agreement.views import view
 
 RULES = "table inet paranal { }\n"
 WHOLE = {"rules": RULES, "text": hashlib.sha256(RULES.encode()).hexdigest(), "live": "x"}
@@ -218,3 +221,46 @@ def test_drop_policies_are_a_runs_own_business_while_it_changes_the_node() -> No
     done.set()
     module.join()
     assert cli.heal_policies(run), "the control: it has ended"
+
+
+@pytest.fixture
+def suspending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A node whose record closes a direction that nothing has closed yet."""
+    found = view("pe", "all-live")
+    closed = narrowed(found, Suspensions((Suspension("co>pe", "", "", "ana", "orden 7"),)))
+    monkeypatch.setattr(cli, "read_view", lambda: closed)
+    monkeypatch.setattr(suspended, "FILE", tmp_path / "suspended.nft")
+    monkeypatch.setattr(proxy, "FILE", tmp_path / "suspended")
+    return tmp_path
+
+
+class Listed(Commands):
+    """The kernel holds our sets, empty."""
+
+    def __call__(self, command: Sequence[str], text: str | None) -> str:
+        if command == suspended.LIST:
+            return json.dumps({"nftables": [{"set": {"name": name}} for name in suspended.SETS]})
+        return super().__call__(command, text)
+
+
+def test_what_a_killed_command_left_open_is_closed(suspending: Path) -> None:
+    run = Listed()
+    assert cli.heal_suspended(run)
+    assert run.ran == [("nft --file -", (suspending / "suspended.nft").read_text())]
+
+
+def test_a_kernel_that_does_not_close_it_is_told(suspending: Path) -> None:
+    with pytest.raises(Refusal, match="PAR-0732"):
+        cli.heal_suspended(Listed(fail="nft --file"))
+    # Whatever loads the rules from then on closes it all the same.
+    assert "suspended_answers" in (suspending / "suspended.nft").read_text()
+
+
+def test_a_node_that_suspended_nothing_is_left_alone(
+    suspending: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "read_view", lambda: view("pe", "all-live"))
+    run = Listed()
+    assert not cli.heal_suspended(run)
+    assert run.ran == []
+    assert list(suspending.glob("suspended*")) == []

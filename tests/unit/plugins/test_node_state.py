@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
 
+from paranal.agreement.suspension import Suspension, Suspensions
 from paranal.messages import Refusal
 from plugins.action import node_state as action
 from plugins.module_utils.paranal_checks import run_checks
@@ -36,6 +38,7 @@ from plugins.module_utils.paranal_probe import (
     probe_owners,
     probe_packages,
     probe_settings,
+    probe_suspended,
     probe_units,
 )
 from plugins.modules import node_state as module
@@ -439,6 +442,44 @@ def test_a_prober_that_breaks_does_not_stop_the_run_that_may_repair_it(
     probe = module.open_node(node, params, check=True)["probe"]
     assert probe["good"] == 1
     assert "no attribute 'Session'" in probe["tunnels"]["absent"]
+
+
+class Acting:
+    """The action's view of a run whose node answers with this of what it suspended."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, found: object) -> None:
+        self.action: Any = object.__new__(action.ActionModule)
+        repository = Path(__file__).parents[3]
+        shipped = str(repository / "agreement/all-live.yml")
+        arguments = {"agreement": shipped, "allowed_signers": "x"}
+        monkeypatch.setattr(action, "accepted", lambda *_: [])
+        monkeypatch.setattr(action, "this_run", lambda: ANA)
+        monkeypatch.setattr(self.action, "_task", SimpleNamespace(args=arguments), raising=False)
+        monkeypatch.setattr(self.action, "_member", lambda _: "pe")
+        monkeypatch.setattr(self.action, "_call", lambda *_: {"probe": {"suspended": found}})
+        monkeypatch.setattr(self.action, "_spoken", lambda answer: answer)
+
+    def status(self) -> tuple[str, str]:
+        """Return what the roles are told of Colombia's and of Mexico's direction to us."""
+        peers = {each["code"]: each for each in self.action._open({})["view"]["peers"]}
+        return peers["co"]["answers"]["person"], peers["mx"]["answers"]["person"]
+
+
+def test_a_controller_keeps_what_the_node_suspended(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = node.real("/var/lib/paranal/suspended.json")
+    assert Acting(monkeypatch, probe_suspended(node)).status() == ("live", "live")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(Suspensions((Suspension("co>pe", "", "", "ana", "orden 7"),)).text())
+    assert Acting(monkeypatch, probe_suspended(node)).status() == ("suspended", "live")
+
+
+@pytest.mark.parametrize("found", [None, {}, {"absent": "PermissionError"}, {"text": "{"}])
+def test_a_node_that_cannot_tell_what_it_suspended_is_given_nothing_open(
+    monkeypatch: pytest.MonkeyPatch, found: object
+) -> None:
+    assert Acting(monkeypatch, found).status() == ("suspended", "suspended")
 
 
 # --- the agreement that the node has ------------------------------------------------------------

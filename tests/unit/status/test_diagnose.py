@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from paranal.agreement.suspension import Suspension, Suspensions
 from paranal.messages import catalogue
 from paranal.status.diagnose import diagnose, exit_code, warnings
 from paranal.status.facts import (
@@ -543,3 +544,12 @@ def test_what_ran_out_is_told_where_no_open_direction_needs_it(healthy: Facts) -
     lists = replace(healthy, crls=_crl_expired(healthy, "cl"))
     assert {(each.code, each.side) for each in warnings(lists)} == {("PAR-0609", Side.THEIRS)}
     assert all(each.state is State.PENDING for each in pair(lists, "cl").directions)
+
+
+def test_what_we_suspended_by_ourselves_is_told_and_is_no_fault(healthy: Facts) -> None:
+    entry = Suspension("co>pe", "", "2026-11-25T10:00:00+00:00", "ana", "orden 7")
+    (told,) = warnings(replace(healthy, suspended=Suspensions((entry,))))
+    assert (told.code, told.fault) == ("PAR-0746", False)
+    assert {"ana", "orden 7", "co>pe", "*"} <= {*told.params.values()}
+    (told,) = warnings(replace(healthy, suspended=Suspensions(unreadable="x")))
+    assert told.code == "PAR-0744"

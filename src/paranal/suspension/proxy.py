@@ -1,0 +1,99 @@
+"""HAProxy's layer: no new connection of a suspended peer, and no question on one that was kept.
+
+The list of addresses is read at every start and reload, also before the next ``site.yml``; a
+running HAProxy is told the same over its socket. It lists only connections with a question under
+way; those are ended, and its rules refuse the next question on an idle one.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from paranal.tunnels.record import replace
+
+FILE = Path("/etc/haproxy/paranal/suspended")
+"""Rendered by role query_server from the same view."""
+SOCKET = Path("/run/haproxy/admin.sock")
+SECONDS = 5.0
+SERVED, CHANNEL, FRONTEND = "person", "operational", "alliance"
+_SESSION = re.compile(r"^(0x[0-9a-f]+): .*?\bsrc=(\S+):\d+ fe=(\S+)")
+
+Tell = Callable[[str], str]
+
+
+def suspended(view: Mapping[str, Any]) -> list[str]:
+    """Return the addresses from which no peer may call, in the order of the view."""
+    return [
+        peer["addresses"][CHANNEL]
+        for peer in view["peers"]
+        if peer["answers"].get(SERVED) == "suspended"
+    ]
+
+
+def text(view: Mapping[str, Any]) -> str:
+    """Return the list as HAProxy reads it; role query_server renders the same."""
+    return "".join(f"{address}\n" for address in suspended(view))
+
+
+def close(view: Mapping[str, Any], tell: Tell | None = None) -> bool:
+    """Write the list and end what is connected; tell whether anything was still to be done.
+
+    Raises ``OSError`` when HAProxy is there and cannot be told.
+    """
+    if not FILE.exists():
+        return False
+    done, wanted = False, text(view)
+    if FILE.read_text(encoding="ascii") != wanted:
+        replace(FILE, wanted, FILE.stat().st_mode & 0o777)
+        done = True
+    if tell is None:
+        if not SOCKET.exists():
+            return done
+        tell = _tell
+    return _tell_running(suspended(view), tell) or done
+
+
+def _tell_running(addresses: list[str], tell: Tell) -> bool:
+    # Without an open direction to us HAProxy has neither the listener nor the list.
+    if f"({FILE})" not in tell("show acl"):
+        return False
+    known = {ip_address(line.split()[1]) for line in tell(f"show acl {FILE}").splitlines() if line}
+    new = [address for address in addresses if ip_address(address) not in known]
+    for address in new:
+        tell(f"add acl {FILE} {address}")
+    kept = sessions(tell("show sess"), addresses)
+    for session in kept:
+        tell(f"shutdown session {session}")
+    return bool(new or kept)
+
+
+def sessions(shown: str, addresses: list[str]) -> list[str]:
+    """Return HAProxy's numbers of the connections that these addresses hold to the listener."""
+    wanted = {ip_address(address) for address in addresses}
+    found = (match.groups() for match in map(_SESSION.match, shown.splitlines()) if match)
+    return [
+        number
+        for number, source, frontend in found
+        if frontend == FRONTEND and _address(source) in wanted
+    ]
+
+
+def _address(text: str) -> object:
+    try:
+        return ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+
+
+def _tell(command: str) -> str:
+    with socket.socket(socket.AF_UNIX) as end:
+        end.settimeout(SECONDS)
+        end.connect(str(SOCKET))
+        end.sendall(f"{command}\n".encode("ascii"))
+        answer = b"".join(iter(lambda: end.recv(65536), b""))
+    return answer.decode("utf-8", "replace")
