@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 from testinfra.host import Host
 
 from paranal.lab import packets
-from tests.mesh.support import ASKER, PERSON, SCRIPTS, TUNNEL, Views, eventually
+from paranal.lab.lab import Lab
+from paranal.lab.names import border
+from tests.mesh.support import ASKER, PERSON, POST, SCRIPTS, TUNNEL, Views, eventually
 
 ASK_AGAIN = "touch /run/hold.again"
+AT_ONCE = 2
+STOP = "/tmp/questions.stop"  # noqa: S108 - inside a container that only the lab enters
 
 
 @contextmanager
@@ -73,6 +78,40 @@ def numbered(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tupl
                 return total, [*seen["missing"], *range(last, total)]
 
             yield counted
+
+
+@contextmanager
+def questions(
+    lab: Lab, views: Views, asker: str, peer: str
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Have a post of one country ask another; what is yielded ends it and returns how it went."""
+    own = views[asker]["member"]
+    given = {
+        "address": own["addresses"]["national"],
+        "port": 7440,
+        "server_name": f"n.{own['domain']}",
+        "credentials": POST,
+        "body": {"to": [peer], "officer": "t-1", "purpose": "border_entry", "person": PERSON},
+        "peer": peer,
+        "at_once": AT_ONCE,
+        "stop": STOP,
+    }
+    lab.exec(border(asker), "rm", "-f", STOP)
+    source = (SCRIPTS / "questions.py").read_text(encoding="utf-8")
+    command = lab.command(border(asker), ["python3", "-I", "-c", source, json.dumps(given)])
+    with subprocess.Popen(  # noqa: S603 - a list of words
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as asking:
+
+        def ended() -> dict[str, Any]:
+            lab.exec(border(asker), "touch", STOP)
+            found: dict[str, Any] = json.loads(asking.communicate(timeout=30)[0])
+            return found
+
+        try:
+            yield ended
+        finally:
+            lab.exec(border(asker), "touch", STOP)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -19,12 +18,8 @@ from testinfra.host import Host
 
 from paranal.lab import people
 from paranal.lab.lab import Lab
-from paranal.lab.names import border
-from tests.mesh.flows import numbered
+from tests.mesh.flows import numbered, questions
 from tests.mesh.support import (
-    PERSON,
-    POST,
-    SCRIPTS,
     Views,
     ask_from_border,
     by_hand,
@@ -38,42 +33,8 @@ from tests.mesh.support import (
 
 pytestmark = [pytest.mark.req("R6", "D4"), pytest.mark.usefixtures("far_apart")]
 ENDS = ("co", "pe")
-AT_ONCE = 2
 FEWEST_QUERIES = 10
-STOP = "/tmp/questions.stop"  # noqa: S108 - inside a container that only the lab enters
 SECONDS_BACK = 30
-
-
-@contextmanager
-def _questions(lab: Lab, views: Views) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Have a post of Colombia ask Peru; what is yielded ends it and returns how it went."""
-    own = views["co"]["member"]
-    given = {
-        "address": own["addresses"]["national"],
-        "port": 7440,
-        "server_name": f"n.{own['domain']}",
-        "credentials": POST,
-        "body": {"to": ["pe"], "officer": "t-1", "purpose": "border_entry", "person": PERSON},
-        "peer": "pe",
-        "at_once": AT_ONCE,
-        "stop": STOP,
-    }
-    lab.exec(border("co"), "rm", "-f", STOP)
-    source = (SCRIPTS / "questions.py").read_text(encoding="utf-8")
-    command = lab.command(border("co"), ["python3", "-I", "-c", source, json.dumps(given)])
-    with subprocess.Popen(  # noqa: S603 - a list of words
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as asking:
-
-        def ended() -> dict[str, Any]:
-            lab.exec(border("co"), "touch", STOP)
-            found: dict[str, Any] = json.loads(asking.communicate(timeout=30)[0])
-            return found
-
-        try:
-            yield ended
-        finally:
-            lab.exec(border("co"), "touch", STOP)
 
 
 Outcome = dict[str, Any]
@@ -88,7 +49,7 @@ def watched(lab: Lab, nodes: dict[str, Host], views: Views) -> Watch:
     def watch() -> Iterator[Outcome]:
         outcome: Outcome = {}
         assert eventually(lambda: tunnels_up(nodes["co"], ["pe"]), SECONDS_BACK)
-        with _questions(lab, views) as asked, numbered(nodes, views) as counted:
+        with questions(lab, views, "co", "pe") as asked, numbered(nodes, views) as counted:
             yield outcome
             outcome |= asked()
             outcome["sent"], outcome["lost"] = counted()
