@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+STATE_PARENT_MODE = 0o755
 
 
 class Refused(Exception):
@@ -70,7 +71,14 @@ class Node:
         return self.real("/var/lib/paranal/node")
 
     def prepare(self) -> None:
-        """Make the state directory, readable by root only: generations hold secrets."""
+        """Make the state directory, readable by root only: generations hold secrets.
+
+        Its parent is for all to pass, whatever the operator's umask is: every service of the node
+        reads there what was suspended on it (ADR 0016).
+        """
+        self.state.parent.mkdir(parents=True, exist_ok=True)
+        if self.state.parent.stat().st_mode & 0o777 != STATE_PARENT_MODE:
+            self.state.parent.chmod(STATE_PARENT_MODE)
         for folder in (self.state, self.state / "owned", self.state / "generations"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 

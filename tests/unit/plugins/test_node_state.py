@@ -580,3 +580,15 @@ def test_the_commit_is_the_repository_s() -> None:
     revision = action.revision()
     assert len(revision["commit"]) in (0, 40)
     assert isinstance(revision["dirty"], bool)
+
+
+def test_services_pass_to_what_is_suspended_and_not_to_the_state_whatever_the_umask_was(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0o077)
+    try:
+        Node(tmp_path).prepare()
+    finally:
+        os.umask(before)
+    state = Node(tmp_path).state
+    assert [path.stat().st_mode & 0o777 for path in (state.parent, state)] == [0o755, 0o700]
