@@ -18,6 +18,7 @@ from paranal.tunnels.record import replace
 
 FILE = Path("/etc/haproxy/paranal/suspended")
 """Rendered by role query_server from the same view."""
+HEADING = "# Suspended here: `paranal suspend` and Ansible (role query_server) write the same."
 SOCKET = Path("/run/haproxy/admin.sock")
 SECONDS = 5.0
 SERVED, CHANNEL, FRONTEND = "person", "operational", "alliance"
@@ -36,8 +37,11 @@ def suspended(view: Mapping[str, Any]) -> list[str]:
 
 
 def text(view: Mapping[str, Any]) -> str:
-    """Return the list as HAProxy reads it; role query_server renders the same."""
-    return "".join(f"{address}\n" for address in suspended(view))
+    """Return the list as HAProxy reads it; role query_server renders the same.
+
+    It is never empty: a file that a role leaves empty is not there, and HAProxy needs this one.
+    """
+    return "".join(f"{line}\n" for line in (HEADING, *suspended(view)))
 
 
 def close(view: Mapping[str, Any], tell: Tell | None = None) -> bool:

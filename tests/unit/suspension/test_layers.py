@@ -162,8 +162,8 @@ def test_the_role_and_the_command_write_the_same_list() -> None:
     )
     for asked in ((), ("co>pe",), ("co>pe", "mx>pe"), ("pe>co",)):
         assert render.render(node_view=closed(*asked)) == proxy.text(closed(*asked))
-    assert proxy.text(closed("co>pe")) == f"{address()}\n"
-    assert proxy.text(closed("pe>co")) == ""
+    assert proxy.text(closed("co>pe")).splitlines() == [proxy.HEADING, address()]
+    assert proxy.text(closed("pe>co")).splitlines() == [proxy.HEADING]
 
 
 class Running:
@@ -205,11 +205,11 @@ def test_a_running_haproxy_is_told_and_what_it_held_is_ended(known_to_haproxy: P
         f"add acl {known_to_haproxy} {address()}",
         "shutdown session 0x7f01",
     ]
-    assert known_to_haproxy.read_text() == f"{address()}\n"
+    assert known_to_haproxy.read_text() == proxy.text(closed("co>pe"))
 
 
 def test_a_haproxy_that_knows_is_told_nothing(known_to_haproxy: Path) -> None:
-    known_to_haproxy.write_text(f"{address()}\n")
+    known_to_haproxy.write_text(proxy.text(closed("co>pe")))
     running = Running([address()])
     assert not proxy.close(closed("co>pe"), running)
     assert running.told == []
