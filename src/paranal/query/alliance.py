@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from paranal.messages import Refusal
-from paranal.query import consolidate, gate, http, journal, match, wire
+from paranal.query import consolidate, gate, http, match, wire
 from paranal.query.person import checked
-from paranal.query.settings import Alliance, Peer, View, watched_view
+from paranal.query.settings import Alliance
 from paranal.query.store import UNAVAILABLE, Duplicate, Entry, Store
+from paranal.serving import journal
+from paranal.serving.view import Peer, View, watched_view
 
 STATUS = {"NOT_AUTHORISED": 403, "REFUSED": 422, "UNAVAILABLE": 503}
 

@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from paranal.messages import Refusal
-from paranal.query import match, mrz, settings, wire
+from paranal.query import match, mrz, wire
 from paranal.query.client import httpx
 from paranal.query.person import Person, checked
+from paranal.serving.view import read
 
 SETTINGS = Path("/etc/paranal/post.json")
 WAIT_SECONDS = 10.0
@@ -181,7 +182,7 @@ def _login() -> str:
 
 def _settings(path: Path) -> Post:
     try:
-        return settings.read(path, Post)
+        return read(path, Post)
     except (OSError, ValueError) as error:
         raise Refusal("PAR-0560", path=path, reason=error) from None
 

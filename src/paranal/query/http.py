@@ -1,11 +1,9 @@
-"""What both services do with HTTP, and nothing about what they answer."""
+"""What both query services do with HTTP: one question's path, and their health."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,8 +11,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from paranal.messages import Refusal
-from paranal.query import journal, wire
+from paranal.query import wire
 from paranal.query.store import Store
+from paranal.serving.http import answered, elapsed_ms, json_response
+from paranal.serving.http import body as bounded
+
+__all__ = ["answered", "application", "body", "elapsed_ms", "health", "json_response"]
 
 
 def application(
@@ -50,43 +52,12 @@ def application(
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def json_response(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - what msgspec encodes
-    """Return ``value`` as a JSON response that nothing on the way may keep."""
-    headers = {"cache-control": "no-store"}
-    return Response(wire.encode(value), status, headers, media_type="application/json")
-
-
 async def body(request: Request) -> bytes:
     """Return the body, or refuse (PAR-0500) as soon as it is longer than a question can be."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > wire.BODY_MAX:
-            raise Refusal("PAR-0500", limit=wire.BODY_MAX)
-    return bytes(data)
-
-
-async def answered(answer: Awaitable[Response], refused: Callable[[Refusal], Response]) -> Response:
-    """Await an answer; a refusal becomes its response, and a fault of ours 500 without a text.
-
-    The fault is caught here because a traceback that reaches the server's log may quote a value.
-    """
-    try:
-        return await answer
-    except Refusal as refusal:
-        journal.say("refused", level="warning", code=refusal.code)
-        return refused(refusal)
-    except Exception as error:
-        journal.say("fault", level="error", error=error)
-        return Response(status_code=500)
+    return await bounded(request, wire.BODY_MAX, "PAR-0500")
 
 
 async def health(store: Store) -> Response:
     """Answer ``GET /health``: 200 when the database answers, else 503."""
     reachable = await store.is_reachable()
     return json_response({"database": reachable}, 200 if reachable else 503)
-
-
-def elapsed_ms(started: float) -> float:
-    """Return the milliseconds since ``started`` (``time.perf_counter``), to the microsecond."""
-    return round((time.perf_counter() - started) * 1000, 3)

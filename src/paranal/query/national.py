@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from paranal.messages import Refusal
-from paranal.query import consolidate, gate, http, journal, match, mrz, wire
+from paranal.query import consolidate, gate, http, match, mrz, wire
 from paranal.query.peers import PeerClient
 from paranal.query.person import Person, checked
 from paranal.query.reading import Given, silent
-from paranal.query.settings import National, View, watched_view
+from paranal.query.settings import National
 from paranal.query.store import UNAVAILABLE, Entry, Store
+from paranal.serving import journal
+from paranal.serving.view import View, watched_view
 
 
 class Service:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from paranal.agreement.address import endpoint
 from paranal.messages import Refusal
-from paranal.query import journal, reading, wire
+from paranal.query import reading, wire
 from paranal.query.client import httpx
-from paranal.query.files import Watched
 from paranal.query.gate import CHANNEL, SERVICE
-from paranal.query.settings import Peer
+from paranal.serving import journal
+from paranal.serving.files import Watched
+from paranal.serving.view import Peer
 from paranal.tls import tls_context
 
 PATH = f"/v1/{SERVICE}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from paranal.messages import Refusal
-from paranal.query import gate
+from paranal.query.gate import asking_peer, asking_post
+from paranal.serving import gate
 from tests.unit.query.asking import certificate, view_of
 
 
@@ -19,7 +20,7 @@ def _headers(**changes: str) -> dict[str, str]:
 
 
 def test_the_peer_whose_three_marks_agree_is_known() -> None:
-    assert gate.asking_peer(_headers(), view_of()).code == "pe"
+    assert asking_peer(_headers(), view_of()).code == "pe"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_the_peer_whose_three_marks_agree_is_known() -> None:
 )
 def test_one_mark_that_disagrees_is_enough(change: dict[str, str], reason: str) -> None:
     with pytest.raises(Refusal, match="PAR-0531") as refused:
-        gate.asking_peer(_headers(**change), view_of())
+        asking_peer(_headers(**change), view_of())
     assert refused.value.params["reason"] == reason
 
 
@@ -61,7 +62,7 @@ def test_one_mark_that_disagrees_is_enough(change: dict[str, str], reason: str) 
 def test_only_a_post_of_this_country_asks(names: tuple[str, ...], admitted: bool) -> None:
     headers = {gate.CERTIFICATE: certificate(*names)}
     if admitted:
-        assert gate.asking_post(headers, view_of()) == names[0]
+        assert asking_post(headers, view_of()) == names[0]
     else:
         with pytest.raises(Refusal, match="PAR-0532"):
-            gate.asking_post(headers, view_of())
+            asking_post(headers, view_of())

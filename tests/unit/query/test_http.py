@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from starlette.applications import Starlette
 
-from paranal.query import alliance, gate, http, national, settings, wire
+from paranal.query import alliance, http, national, settings, wire
 from paranal.query.client import httpx
+from paranal.serving import gate
 from tests.unit.query.asking import certificate, view_of
 
 PERSON = {
@@ -142,7 +143,7 @@ def test_a_service_that_moved_asks_from_its_new_address(asking: Starlette, tmp_p
     service = national.Service(given, None)  # type: ignore[arg-type]  # it logs nothing here
     view = service.view()
     assert service._client(view, "co") is service._client(view, "co")
-    addresses = {**view.member.addresses, gate.CHANNEL: "10.51.1.2"}
+    addresses = {**view.member.addresses, "operational": "10.51.1.2"}
     member = msgspec.structs.replace(view.member, addresses=addresses)
     moved = service._client(msgspec.structs.replace(view, member=member), "co")
     assert moved._local == "10.51.1.2"

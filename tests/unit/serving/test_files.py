@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from paranal.query.files import Watched
+from paranal.serving.files import Watched
 
 
 def test_a_value_follows_its_file(tmp_path: Path) -> None:
