@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from paranal.messages import Refusal
-from paranal.pki import peers
+from paranal.pki import lists, peers
 
 
 def pki_trust(
@@ -23,8 +23,9 @@ def pki_trust(
     """Return the trust of ``consumer`` (``swanctl`` or ``haproxy``) as ``extra`` of node_files.
 
     Every file is checked against the agreement first, and against the numbers of the lists that
-    the node already has (``probe``). A list past its end is shown as a warning, not refused: the
-    node fails closed for that pair alone, and the other pairs must still converge.
+    the node already has (``probe``); a newer list that the node took itself stays. A list past its
+    end is shown as a warning, not refused: the node fails closed for that pair alone, and the other
+    pairs must still converge.
     """
     try:
         authorities = [
@@ -57,11 +58,18 @@ def _authority(
     """Return one member's published authority, checked; warn of a list that is past its end."""
     authority = peers.read(Path(published), member, domain)
     peers.refuse_unagreed(authority, peers.agreed_roots(view)[member])
+    authority = lists.newest(authority, _kept(probe, member), datetime.now(UTC))
     peers.refuse_older(authority, _held(probe, member))
     if authority.crl_end <= datetime.now(UTC):
         late = Refusal("PAR-0421", member=member, end=authority.crl_end)
         Display().warning(str(late))
     return authority
+
+
+def _kept(probe: Mapping[str, Any], member: str) -> list[bytes]:
+    """Return ``member``'s lists that the node took without us (``paranal control import``)."""
+    kept = probe.get("certificates", {}).get("lists", {})
+    return [kept[name].encode() for name in sorted(kept) if name.startswith(f"{member}-")]
 
 
 def _held(probe: Mapping[str, Any], member: str) -> dict[str, int]:

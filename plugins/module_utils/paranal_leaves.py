@@ -48,10 +48,11 @@ def orphan_keys(node: Node, memory: dict[str, Any]) -> list[str]:
 
 
 def probe_certificates(node: Node) -> dict[str, Any]:
-    """Return what the node holds: ``{"leaves", "owed", "rotations", "orphans", "trust"}``.
+    """Return what the node holds: ``leaves``, ``owed``, ``rotations``, ``orphans``, ``trust``, ``lists``.
 
     A record gains ``files`` (path -> facts now, None for nothing) and ``altered``: the paths whose
-    content is not what was installed. ``trust`` is what role ``ipsec`` wrote of CAs and lists.
+    content is not what was installed. ``trust`` is what role ``ipsec`` wrote of CAs and lists, and
+    ``lists`` every revocation list (PEM) that came without the controller, by ``CC-issuing``.
     """
     memory = load_leaves(node)
     leaves = {}
@@ -68,7 +69,10 @@ def probe_certificates(node: Node) -> dict[str, Any]:
     except ValueError:  # altered by hand; its owner's next run restores it
         trust = {}
     left = {key: memory[key] for key in ("owed", "rotations")}
-    return {"leaves": leaves, **left, "orphans": orphan_keys(node, memory), "trust": trust}
+    kept = sorted((node.state / "lists").glob("*.crl"))
+    lists = {path.stem: path.read_text(encoding="ascii") for path in kept}
+    orphans = orphan_keys(node, memory)
+    return {"leaves": leaves, **left, "orphans": orphans, "trust": trust, "lists": lists}
 
 
 def _facts(node: Node, path: str) -> dict[str, str] | None:

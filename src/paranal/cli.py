@@ -25,6 +25,10 @@ COMMANDS = {
     "tunnels": ("paranal.tunnels.cli", "what this gateway's charon holds; ask for what is missing"),
     "audit": ("paranal.audit.cli", "prove what no packet can do to a node's rules and tunnels"),
     "suspend": ("paranal.suspension.cli", "close a direction or a peer here, at once and alone"),
+    "control": (
+        "paranal.control.cli",
+        "compare agreements with peers; take and send on their lists",
+    ),
     "firewall": ("paranal.firewall.cli", "load this gateway's rules again when they are gone"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),
     "ppk": ("paranal.ppk.cli", "this country's postquantum preshared keys"),

@@ -80,6 +80,13 @@ def numbered(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], tupl
             yield counted
 
 
+HELD = {
+    "person": ("operational", ASKER, "POST /v1/person"),
+    "control": ("strategic", "/etc/paranal/tls/control.pem", "GET /v1/parity"),
+}
+"""Service -> its channel, our leaf as its client, and a request."""
+
+
 @contextmanager
 def questions(
     lab: Lab, views: Views, asker: str, peer: str
@@ -115,19 +122,26 @@ def questions(
 
 
 @contextmanager
-def held_query(nodes: dict[str, Host], views: Views) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Hold a query connection from Colombia to Peru open; ``ASK_AGAIN`` has it ask once more."""
+def held_query(
+    nodes: dict[str, Host], views: Views, service: str = "person"
+) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Hold a connection of a service from Colombia to Peru open after a question was answered.
+
+    ``ASK_AGAIN`` has it ask once more.
+    """
+    channel, credentials, line = HELD[service]
     co, pe = (views[code]["member"] for code in ("co", "pe"))
     nodes["co"].check_output("rm --force /run/hold.again")
     with background(
         nodes["co"],
         "hold",
-        "/run/hold.json",
-        address=pe["addresses"]["operational"],
-        port=7443,
-        server_name=f"co.{pe['identities']['operational']}",
-        source=co["addresses"]["operational"],
-        credentials=ASKER,
+        f"/run/hold-{service}.json",
+        address=pe["addresses"][channel],
+        port=views["pe"]["services"][service]["port"],
+        server_name=f"co.{pe['identities'][channel]}",
+        source=co["addresses"][channel],
+        credentials=credentials,
+        line=line,
         body={"purpose": "border_entry", "person": PERSON},
         again="/run/hold.again",
     ) as told:

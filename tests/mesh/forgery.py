@@ -28,12 +28,7 @@ def forge(
 
     ``paranal pki`` refuses to issue a foreign name (PAR-0407); whoever holds the key can.
     """
-    directory = lab.home.folder / "ca" / authority
-    passphrase = read_passphrase(directory.with_suffix(".passphrase"))
-    issuing = directory / "issuing"
-    issuer_key = load_pem_private_key((issuing / "key.pem").read_bytes(), passphrase)
-    assert isinstance(issuer_key, certificates.SigningKey)
-    issuer = x509.load_pem_x509_certificate((issuing / "certificate.pem").read_bytes())
+    issuer, issuer_key = issuing_of(lab, authority)
     key = certificates.new_key()
     leaf = certificates.leaf(
         profile_named(profile),
@@ -48,3 +43,13 @@ def forge(
     chain = leaf.public_bytes(Encoding.PEM) + issuer.public_bytes(Encoding.PEM)
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return text.decode(), chain.decode()
+
+
+def issuing_of(lab: Lab, authority: str) -> tuple[x509.Certificate, certificates.SigningKey]:
+    """Return a country's issuing CA with its key."""
+    directory = lab.home.folder / "ca" / authority
+    passphrase = read_passphrase(directory.with_suffix(".passphrase"))
+    issuing = directory / "issuing"
+    key = load_pem_private_key((issuing / "key.pem").read_bytes(), passphrase)
+    assert isinstance(key, certificates.SigningKey)
+    return x509.load_pem_x509_certificate((issuing / "certificate.pem").read_bytes()), key

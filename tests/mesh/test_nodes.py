@@ -9,6 +9,7 @@ import paramiko
 import pytest
 from testinfra.host import Host
 
+from paranal.agreement import is_open
 from paranal.agreement.address import endpoint
 from paranal.lab import installer
 from paranal.lab.lab import Lab
@@ -17,6 +18,7 @@ from tests.mesh.support import eventually, ssh
 SERVICES = (
     *("ssh", "chrony", "paranal-addresses", "paranal-firewall", "paranal-nowhere"),
     *("strongswan", "postgresql", "haproxy", "paranal-national", "paranal-alliance"),
+    "paranal-control",
 )
 PACKAGES = {
     "strongswan-swanctl",
@@ -25,14 +27,21 @@ PACKAGES = {
     "haproxy",
     "chrony",
 }
-SECRETS = (
-    "/etc/swanctl/private/ike.key",
-    "/etc/haproxy/paranal/operational.pem",
-    "/etc/haproxy/paranal/national.pem",
-    "/etc/paranal/tls/asker.pem",
-)
+SECRETS = {
+    "/etc/swanctl/private/ike.key": "root",
+    "/etc/haproxy/paranal/operational.pem": "root",
+    "/etc/haproxy/paranal/national.pem": "root",
+    "/etc/haproxy/paranal/strategic.pem": "root",
+    "/etc/paranal/tls/asker.pem": "paranal-national",
+    "/etc/paranal/tls/control.pem": "paranal-control",
+}
+"""File with a key -> whose it is."""
+
 EVERY_ADDRESS = ("0.0.0.0", "[::]")  # noqa: S104 - as ss shows it; nft says who reaches it
-HARDENED = ("paranal-national", "paranal-alliance", "strongswan", "haproxy")
+HARDENED = (
+    *("paranal-national", "paranal-alliance", "paranal-control", "paranal-crl"),
+    *("strongswan", "haproxy"),
+)
 
 
 @pytest.mark.req("D3")
@@ -64,7 +73,6 @@ def test_daemons_that_would_open_the_node_are_masked(node: Host) -> None:
 @pytest.mark.req("D3", "R12")
 def test_exactly_the_declared_sockets_listen(node: Host, view: dict[str, Any]) -> None:
     own = view["member"]
-    answers = any(peer["answers"]["person"] in ("live", "trial") for peer in view["peers"])
     listening = node.check_output("ss --no-header --listening --numeric --tcp --udp").splitlines()
     heard = {(line.split()[0], line.split()[4]) for line in listening}
     declared = {
@@ -72,9 +80,10 @@ def test_exactly_the_declared_sockets_listen(node: Host, view: dict[str, Any]) -
         *(("udp", f"{every}:{port}") for every in EVERY_ADDRESS for port in (500, 4500)),
         ("tcp", endpoint(own["addresses"]["national"], 7440)),
     }
-    if answers:
-        port = view["services"]["person"]["port"]
-        declared.add(("tcp", endpoint(own["addresses"]["operational"], port)))
+    for service, channel in (("person", "operational"), ("control", "strategic")):
+        if any(is_open(peer["answers"].get(service, "pending")) for peer in view["peers"]):
+            port = view["services"][service]["port"]
+            declared.add(("tcp", endpoint(own["addresses"][channel], port)))
     assert heard == declared
 
 
@@ -117,7 +126,7 @@ def test_sshd_lets_nobody_in_but_by_key(node: Host) -> None:
 
 @pytest.mark.req("D5")
 def test_accounts_hold_what_they_need_and_no_more(node: Host) -> None:
-    for name in ("paranal-national", "paranal-alliance", "paranal-source"):
+    for name in ("paranal-national", "paranal-alliance", "paranal-control", "paranal-source"):
         account = node.user(name)
         assert account.shell.endswith("nologin"), name
         assert re.match(r"^[^:]+:[!*]", node.check_output("getent shadow %s", name)), name
@@ -143,11 +152,11 @@ def test_packages_are_the_distribution_s_and_ours(node: Host) -> None:
 
 @pytest.mark.req("D3")
 def test_secrets_are_their_owner_s_alone(node: Host) -> None:
-    for path in SECRETS:
+    for path, owner in SECRETS.items():
         file = node.file(path)
         assert file.is_file, path
         assert file.mode == 0o600, path
-        assert file.user == ("paranal-national" if path.endswith("asker.pem") else "root"), path
+        assert file.user == owner, path
     found = node.check_output(
         "grep --recursive --files-with-matches --null-data --fixed-strings 'PRIVATE KEY' /etc"
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from tests.mesh.support import Views, by_hand, eventually, played, sas_with, spi
 
 FLOW = (Path(__file__).parent / "on_node" / "flow.py").read_text(encoding="utf-8")
 SECONDS = 300
-PORTS = {"strategic": 7445, "control": 7446}
-"""Open in nft, and no daemon of ours listens there."""
+PORT = 7445
+"""Of the service ``strategic``: open in nft, and no daemon of ours listens there."""
 
 
 def _background(node: Host, unit: str, **given: Any) -> None:  # noqa: ANN401 - see flow.py
@@ -83,66 +84,70 @@ def agreed(lab: Lab) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture
-def flows(nodes: dict[str, Host], views: Views) -> Iterator[None]:
-    """A flow from CO to PE for each service of the strategic channel, over and over."""
+def flow(nodes: dict[str, Host], views: Views) -> Iterator[None]:
+    """A flow from CO to PE of the service ``strategic``, over and over."""
     co, pe = nodes["co"], nodes["pe"]
     ours, theirs = (views[code]["member"]["addresses"]["strategic"] for code in ("co", "pe"))
-    for service, port in PORTS.items():
-        _background(pe, f"flow-{service}", serve=(theirs, port))
-        _background(
-            co,
-            f"flow-{service}",
-            call=(theirs, port),
-            source=ours,
-            seconds=SECONDS,
-            file=f"/run/flow-{service}.json",
-            stop="/run/flow.stop",
-        )
+    _background(pe, "flow", serve=(theirs, PORT))
+    _background(
+        co,
+        "flow",
+        call=(theirs, PORT),
+        source=ours,
+        seconds=SECONDS,
+        file="/run/flow.json",
+        stop="/run/flow.stop",
+    )
     yield
     for node in (co, pe):
-        node.run("systemctl stop flow-strategic flow-control")
-        node.run("rm --force /run/flow.stop /run/flow-strategic.json /run/flow-control.json")
+        node.run("systemctl stop flow")
+        node.run("rm --force /run/flow.stop /run/flow.json")
 
 
 @pytest.mark.req("R6", "R12")
-@pytest.mark.usefixtures("settled", "far_apart", "flows")
+@pytest.mark.usefixtures("settled", "far_apart", "flow")
 def test_what_is_closed_is_cut_and_what_is_open_goes_on_in_a_new_generation(
     lab: Lab, nodes: dict[str, Host], views: Views, agreed: dict[str, Any]
 ) -> None:
     """Close the operational channel, and one of the two services of the strategic one.
 
-    A query connection held open through what closes is answered with a reset, not with silence.
+    A connection held open through what closes is answered with a reset, not with silence.
     """
     co, pe = nodes["co"], nodes["pe"]
     mexico, before = spis(pe, "mx"), {sa["name"] for sa in sas_with(co, "pe")}
-    for service in PORTS:
-        co.check_output("systemctl is-active %s", f"flow-{service}")
+    co.check_output("systemctl is-active flow")
     (pair,) = [one for one in agreed["pairs"] if one["members"] == ["co", "pe"]]
     for direction in pair["directions"].values():
         direction["services"] |= {"person": "suspended", "control": "suspended"}
     lab.declare(agreed)
 
-    with held_query(nodes, views) as told:
+    with (
+        held_query(nodes, views) as person,
+        held_query(nodes, views, "control") as control,
+    ):
         played(lab, "--limit", "co,pe")
         co.check_output(ASK_AGAIN)
-        assert eventually(lambda: "second" in told(), 10)
-        assert told()["second"] is None
-        assert told()["error"].startswith("ConnectionReset")
+        for told in (person, control):
+            assert eventually(partial(_asked_again, told), 10)
+            assert told()["second"] is None
+            assert told()["error"].startswith("ConnectionReset")
 
     assert set(spis(co, "pe")) == set(spis(pe, "co")) == {"strategic"}
     assert {sa["name"] for sa in sas_with(co, "pe")}.isdisjoint(before)
     assert spis(pe, "mx") == mexico, "a pair that did not change keeps its SPIs"
-    assert _ended(co, "control")["error"].startswith("ConnectionReset")
     co.check_output("touch /run/flow.stop")
-    going_on = _ended(co, "strategic")
+    going_on = _ended(co)
     assert going_on["error"] == ""
     assert going_on["trips"] > 30
     assert 80 <= going_on["worst_ms"] < 2000
 
 
-def _ended(node: Host, service: str) -> dict[str, Any]:
-    """Return what the caller of a flow wrote when it ended."""
-    file = f"/run/flow-{service}.json"
-    assert eventually(lambda: bool(node.file(file).exists), 10), f"{service} goes on"
-    found: dict[str, Any] = json.loads(node.file(file).content_string)
+def _asked_again(told: Callable[[], dict[str, Any]]) -> bool:
+    return "second" in told()
+
+
+def _ended(node: Host) -> dict[str, Any]:
+    """Return what the flow's caller wrote when it ended."""
+    assert eventually(lambda: bool(node.file("/run/flow.json").exists), 10), "it goes on"
+    found: dict[str, Any] = json.loads(node.file("/run/flow.json").content_string)
     return found

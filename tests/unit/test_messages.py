@@ -29,6 +29,7 @@ RANGES = {
     "status": "06",
     "network": "07",
     "audit": "08",
+    "control": "09",
     "member": "10",
 }
 """Catalogue file -> the two digits that its codes begin with (docs/architecture.md)."""

@@ -8,7 +8,7 @@ what does not hold together; ``trust_files`` lays them out for charon and for HA
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +43,12 @@ class PublicAuthority:
     issuing_crl: x509.CertificateRevocationList
 
     @property
+    def is_withdrawn(self) -> bool:
+        """Whether the root's list says that the issuing CA no longer counts."""
+        serial = self.issuing.serial_number
+        return self.root_crl.get_revoked_certificate_by_serial_number(serial) is not None
+
+    @property
     def numbers(self) -> dict[str, int]:
         """The lists' numbers by ``root`` and ``issuing``."""
         return {"root": crl_number(self.root_crl), "issuing": crl_number(self.issuing_crl)}
@@ -61,18 +67,35 @@ def read(published: Path, member: str, domain: str) -> PublicAuthority:
     chain or list with a wrong signature, a key that is not P-384, a CA that is not limited to
     ``domain`` by a critical permitted name constraint, an issuing CA its root withdrew.
     """
-    authority = PublicAuthority(
-        member,
-        root=_load(published / f"ca/{member}-root.pem", _certificate, member),
-        issuing=_load(published / f"ca/{member}-issuing.pem", _certificate, member),
-        root_crl=_load(published / f"crl/{member}-root.crl", _list, member),
-        issuing_crl=_load(published / f"crl/{member}-issuing.crl", _list, member),
-    )
-    for path, fault in _faults(authority, domain):
-        if fault:
-            es, en = fault
-            raise Refusal("PAR-0419", path=published / path, member=member, es=es, en=en)
+    folders = published / "ca", published / "crl"
+    authority = _read(folders, member)
+    _refuse_faults(_faults(authority, folders, domain), member)
+    _refuse_faults([_withdrawn(authority, folders)], member)
     return authority
+
+
+def installed(member: str, domain: str, swanctl: Path = Path(SWANCTL)) -> PublicAuthority:
+    """Return ``member``'s authority as this node has it for charon; refuses as ``read`` does.
+
+    An issuing CA that its root withdrew is read all the same: what it signed is refused by charon
+    and HAProxy, and its next list must still find its place.
+    """
+    folders = swanctl / "x509ca", swanctl / "x509crl"
+    authority = _read(folders, member)
+    _refuse_faults(_faults(authority, folders, domain), member)
+    return authority
+
+
+def _read(folders: tuple[Path, Path], member: str) -> PublicAuthority:
+    """Return what stands in a folder of CAs and one of lists."""
+    ca, crl = folders
+    return PublicAuthority(
+        member,
+        root=_load(ca / f"{member}-root.pem", _certificate, member),
+        issuing=_load(ca / f"{member}-issuing.pem", _certificate, member),
+        root_crl=_load(crl / f"{member}-root.crl", _list, member),
+        issuing_crl=_load(crl / f"{member}-issuing.crl", _list, member),
+    )
 
 
 def accept(
@@ -143,11 +166,11 @@ def trusted_members(consumer: str, view: Mapping[str, Any]) -> dict[str, str]:
     """Return the members a node trusts in ``consumer``, each with its domain, ourselves first.
 
     charon trusts every member: a pair with nothing open still proves its line. HAProxy trusts only
-    who has an operational direction open, because TLS is one of the layers that close a direction.
+    who has a direction open on either channel, because TLS is one of the layers that close one.
     """
     peers = view["peers"]
     if consumer == "haproxy":
-        peers = [peer for peer in peers if "operational" in peer["pair"]["channels"]]
+        peers = [peer for peer in peers if peer["pair"]["channels"]]
     return {member["code"]: member["domain"] for member in (view["member"], *peers)}
 
 
@@ -156,9 +179,13 @@ def trust_files(consumer: str, authorities: Sequence[PublicAuthority]) -> dict[s
     if consumer == "haproxy":
         return {path: text for one in authorities for path, text in _for_haproxy(one).items()}
     files = {path: text for one in authorities for path, text in _for_swanctl(one).items()}
-    record = {one.member: _record(one) for one in authorities}
-    files[TRUST_RECORD] = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    files[TRUST_RECORD] = record_text({one.member: record(one) for one in authorities})
     return files
+
+
+def record_text(records: Mapping[str, object]) -> str:
+    """Return the content of ``TRUST_RECORD``."""
+    return json.dumps(records, indent=1, sort_keys=True) + "\n"
 
 
 def _for_swanctl(one: PublicAuthority) -> dict[str, str]:
@@ -177,7 +204,8 @@ def _for_haproxy(one: PublicAuthority) -> dict[str, str]:
     }
 
 
-def _record(one: PublicAuthority) -> dict[str, dict[str, object]]:
+def record(one: PublicAuthority) -> dict[str, dict[str, object]]:
+    """Return one member's entry in ``TRUST_RECORD``."""
     pairs = {"root": one.root, "issuing": one.issuing}
     return {
         name: {
@@ -224,25 +252,37 @@ def _number(pem: bytes) -> int:
 
 
 Fault = tuple[str, str] | None
+Found = tuple[Path, Fault]
 
 
-def _faults(one: PublicAuthority, domain: str) -> list[tuple[str, Fault]]:
+def _refuse_faults(found: Iterable[Found], member: str) -> None:
+    for path, fault in found:
+        if fault:
+            es, en = fault
+            raise Refusal("PAR-0419", path=path, member=member, es=es, en=en)
+
+
+def _faults(one: PublicAuthority, folders: tuple[Path, Path], domain: str) -> list[Found]:
     """Return each file with what is wrong with it, or None (Spanish, English)."""
-    ca, crl = f"ca/{one.member}", f"crl/{one.member}"
+    root, issuing = (folders[0] / f"{one.member}-{name}.pem" for name in ("root", "issuing"))
+    root_crl, issuing_crl = (
+        folders[1] / f"{one.member}-{name}.crl" for name in ("root", "issuing")
+    )
     chain = ("su firma no es de la raíz", "its signature is not the root's")
     signature = ("su firma no es de su autoridad", "its signature is not its authority's")
-    withdrawn = ("la raíz la revocó", "the root revoked it")
-    serial = one.issuing.serial_number
-    revoked = one.root_crl.get_revoked_certificate_by_serial_number(serial) is not None
     return [
-        (f"{ca}-root.pem", None if is_issued_by(one.root, one.root) else chain),
-        (f"{ca}-root.pem", _ca_fault(one.root, domain)),
-        (f"{ca}-issuing.pem", None if is_issued_by(one.issuing, one.root) else chain),
-        (f"{ca}-issuing.pem", _ca_fault(one.issuing, domain)),
-        (f"{crl}-root.crl", None if _is_list_of(one.root_crl, one.root) else signature),
-        (f"{crl}-issuing.crl", None if _is_list_of(one.issuing_crl, one.issuing) else signature),
-        (f"{ca}-issuing.pem", withdrawn if revoked else None),
+        (root, None if is_issued_by(one.root, one.root) else chain),
+        (root, _ca_fault(one.root, domain)),
+        (issuing, None if is_issued_by(one.issuing, one.root) else chain),
+        (issuing, _ca_fault(one.issuing, domain)),
+        (root_crl, None if is_list_of(one.root_crl, one.root) else signature),
+        (issuing_crl, None if is_list_of(one.issuing_crl, one.issuing) else signature),
     ]
+
+
+def _withdrawn(one: PublicAuthority, folders: tuple[Path, Path]) -> Found:
+    withdrawn = ("la raíz la revocó", "the root revoked it")
+    return folders[0] / f"{one.member}-issuing.pem", withdrawn if one.is_withdrawn else None
 
 
 def _ca_fault(certificate: x509.Certificate, domain: str) -> Fault:
@@ -265,7 +305,8 @@ def _ca_fault(certificate: x509.Certificate, domain: str) -> Fault:
     return None
 
 
-def _is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Tell whether a list is ``issuer``'s: name, signature, a number and an end."""
     key = issuer.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or crl.issuer != issuer.subject:
         return False

@@ -14,6 +14,8 @@ LEAVES = {
     "operational": Path("/etc/haproxy/paranal/operational.pem"),
     "national": Path("/etc/haproxy/paranal/national.pem"),
     "asker": Path("/etc/paranal/tls/asker.pem"),
+    "strategic": Path("/etc/haproxy/paranal/strategic.pem"),
+    "control": Path("/etc/paranal/tls/control.pem"),
 }
 """Name -> file; a file with more than one certificate has the leaf first."""
 

@@ -30,13 +30,22 @@ FRESH = timedelta(hours=24)
 STILL_FAILING = timedelta(minutes=15)
 """How long a failed query speaks of the present."""
 
-SERVED_BY = {"person": {"asks": "paranal-national.service", "answers": "paranal-alliance.service"}}
+SERVED_BY: dict[str, dict[str, str]] = {
+    "person": {"asks": "paranal-national.service", "answers": "paranal-alliance.service"},
+    "control": dict.fromkeys(("asks", "answers"), "paranal-control.service"),
+}
 """Service -> way -> the unit that carries it; a service without units is judged by its tunnel."""
 
 PROXY = "haproxy.service"
 
-LEAVES = {"asks": ("ike", "national", "asker"), "answers": ("ike", "operational")}
-"""Way -> our own leaves that it stands on."""
+LOGGED = {"person"}
+"""The services that keep a log of questions, in the database."""
+
+LEAVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "person": {"asks": ("ike", "national", "asker"), "answers": ("ike", "operational")},
+    "control": {"asks": ("ike", "control"), "answers": ("ike", "strategic")},
+}
+"""Service -> way -> our own leaves that it stands on; a service without any stands on ``ike``."""
 
 TRACES = {
     Ike.NO_REPLY: ("PAR-0613", Side.LINE),
@@ -159,7 +168,7 @@ def certificates(facts: Facts, direction: Direction) -> Iterator[Reason]:
         yield unseen(facts.certificates)
         return
     held = {leaf.name: leaf for leaf in facts.certificates}
-    for name in LEAVES[direction.way] if direction.service in SERVED_BY else ("ike",):
+    for name in LEAVES.get(direction.service, {}).get(direction.way, ("ike",)):
         leaf = held.get(name)
         if leaf is None:
             yield Reason("PAR-0606", Side.OURS, {"name": name})
@@ -210,7 +219,8 @@ def services(facts: Facts, direction: Direction) -> Iterator[Reason]:
     if isinstance(facts.services, Unseen):
         yield unseen(facts.services)
         return
-    for unit in (PROXY, facts.services.database, units[direction.way]):
+    database = (facts.services.database,) if direction.service in LOGGED else ()
+    for unit in (PROXY, *database, units[direction.way]):
         found = facts.services.units.get(unit, "absent")
         if found not in ("active", "reloading"):
             code = "PAR-0611" if unit.startswith("postgresql") else "PAR-0610"
@@ -266,6 +276,9 @@ def exchange(facts: Facts, direction: Direction) -> Iterator[Reason]:
         return
     tried = facts.reached.get((direction.peer["code"], direction.service))
     if direction.way == "asks" and isinstance(tried, Reach):
+        return
+    if direction.service not in LOGGED:
+        yield from (doubt("PAR-0637", _named(facts, direction)),) if direction.way == "asks" else ()
         return
     if isinstance(facts.exchange, Unseen):
         yield unread(facts.exchange)

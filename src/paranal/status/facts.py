@@ -113,7 +113,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Certificate:
-    """One of our own leaves: ``ike``, ``operational``, ``national`` or ``asker``."""
+    """One of our own leaves, named as role ``pki`` names it: ``ike``, ``operational``, ..."""
 
     name: str
     path: str

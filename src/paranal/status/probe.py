@@ -21,13 +21,22 @@ from paranal.tls import tls_context
 SECONDS = 6.0
 """Longer than charon needs to note a silent peer (its second retransmission leaves after 1.2 s)."""
 
-CREDENTIALS = Path("/etc/paranal/tls/asker.pem")
+CREDENTIALS = {
+    "person": Path("/etc/paranal/tls/asker.pem"),
+    "control": Path("/etc/paranal/tls/control.pem"),
+}
+"""Service -> our own leaf as its client."""
+
 TRUST = Path("/etc/haproxy/paranal")
 
-REQUEST = (
-    "POST /v1/{service} HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/json\r\n"
-    "Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
-)
+REQUESTS = {
+    "person": (
+        "POST /v1/person HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/json\r\n"
+        "Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    ),
+    "control": "GET /v1/parity HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n",
+}
+"""Service -> an empty question, or one that changes nothing."""
 
 NOT_SENT = {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 """Errors of our own half; a refusal or an unreachable host was told by the far end."""
@@ -36,14 +45,14 @@ NOT_SENT = {errno.EPERM, errno.EACCES, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 def reach(
     member: Any,  # noqa: ANN401 - a member of the view, plain JSON data
     direction: Direction,
-    credentials: Path = CREDENTIALS,
+    credentials: Path | None = None,
     trust: Path = TRUST,
     seconds: float = SECONDS,
 ) -> Reach:
     """Try one peer's service; raises ``OSError`` or ``ssl.SSLError`` for unusable own files."""
     peer = direction.peer
     ca, crl = (trust / f"{peer['code']}{rest}" for rest in ("-ca.pem", ".crl"))
-    context = tls_context(credentials, ca, crl)
+    context = tls_context(credentials or CREDENTIALS[direction.service], ca, crl)
     source = (member["addresses"][direction.channel], 0)
     target = (peer["addresses"][direction.channel], direction.port)
     try:
@@ -58,7 +67,7 @@ def reach(
 
 def _greet(context: ssl.SSLContext, connection: socket.socket, service: str, name: str) -> Reach:
     """Finish TLS and ask nothing; TLS 1.3 tells a refused client only on the first read."""
-    request = REQUEST.format(service=service, name=name)
+    request = REQUESTS[service].format(name=name)
     try:
         with context.wrap_socket(connection, server_hostname=name) as secure:
             secure.sendall(request.encode("ascii"))
@@ -72,5 +81,6 @@ def _greet(context: ssl.SSLContext, connection: socket.socket, service: str, nam
         return Reach.TLS_REFUSED
     if answer.status == http.client.FORBIDDEN:
         return Reach.NOT_AUTHORISED
-    is_turned_down = 400 <= answer.status < http.client.INTERNAL_SERVER_ERROR
-    return Reach.ANSWERED if is_turned_down else Reach.HTTP_FAILED
+    # An empty question is turned down; one for a digest is answered.
+    good = range(400, 500) if service == "person" else (http.client.OK,)
+    return Reach.ANSWERED if answer.status in good else Reach.HTTP_FAILED

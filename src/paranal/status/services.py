@@ -13,6 +13,7 @@ from paranal.status.facts import Services
 SOCKETS = {
     "paranal-national.service": Path("/run/paranal/national/http.sock"),
     "paranal-alliance.service": Path("/run/paranal/alliance/http.sock"),
+    "paranal-control.service": Path("/run/paranal/control/http.sock"),
 }
 """The services that answer ``GET /health``, and where."""
 

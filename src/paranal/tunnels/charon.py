@@ -189,6 +189,10 @@ class Charon:
         """Return the keys charon can sign with: of each the SHA-1 of its public key, hex."""
         return frozenset(_plain(self._call("get_keys")).get("keys", ()))
 
+    def load_list(self, data: bytes) -> None:
+        """Take a revocation list (DER); it replaces an older one of the same authority."""
+        self._call("load_cert", {"type": "X509_CRL", "flag": "NONE", "data": data})
+
     def load(self, message: Mapping[str, Any]) -> None:
         """Load (or replace) one connection; ``message`` is ``to_vici``'s."""
         self._call("load_conn", message)

@@ -1,10 +1,10 @@
-"""Hold one query connection open: a question, then a second one on the same connection.
+"""Hold one connection open: a question, then a second one on the same connection.
 
-Given: ``address``, ``port``, ``server_name``, ``source``, ``credentials`` (a file), ``body``,
-``again`` and ``file``. After the first answer it writes JSON to ``file``: ``first`` (HTTP status),
-``port`` (its own), ``seq`` and ``ack`` (of TCP, both next). When a file ``again`` is there, or the
-far end has ended the connection, it asks again and adds ``second`` (HTTP status, None when the
-connection was cut) and ``error``.
+Given: ``address``, ``port``, ``server_name``, ``source``, ``credentials`` (a file), ``line``
+(method and path), ``body``, ``again`` and ``file``. After the first answer it writes JSON to
+``file``: ``first`` (HTTP status), ``port`` (its own), ``seq`` and ``ack`` (of TCP, both next). When
+a file ``again`` is there, or the far end has ended the connection, it asks again and adds
+``second`` (HTTP status, None when the connection was cut) and ``error``.
 """
 
 import json
@@ -27,7 +27,9 @@ REPAIR_OFF_SILENTLY = -1
 def question(given: dict[str, Any]) -> bytes:
     """Return a request with an identity of its own."""
     body = json.dumps({**given["body"], "request_id": str(uuid4())}).encode()
-    head = f"POST /v1/person HTTP/1.1\r\nHost: {given['server_name']}\r\n"
+    head = f"{given['line']} HTTP/1.1\r\nHost: {given['server_name']}\r\n"
+    if given["line"].startswith("GET"):
+        return f"{head}\r\n".encode()
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 

@@ -29,6 +29,7 @@ UNITS = (
     "postgresql@17-main.service",
     "paranal-national.service",
     "paranal-alliance.service",
+    "paranal-control.service",
 )
 
 
@@ -70,7 +71,12 @@ def healthy(view: dict[str, Any]) -> Facts:
         services=Services(
             units=dict.fromkeys(UNITS, "active"),
             healthy=frozenset(UNITS[2:]),
-            listening=frozenset({(member["addresses"]["operational"], 7443)}),
+            listening=frozenset(
+                {
+                    (member["addresses"]["operational"], 7443),
+                    (member["addresses"]["strategic"], 7446),
+                }
+            ),
             database="postgresql@17-main.service",
         ),
         exchange={
@@ -80,7 +86,7 @@ def healthy(view: dict[str, Any]) -> Facts:
         },
         certificates=tuple(
             Certificate(name, f"/etc/{name}.pem", NOW - day, NOW + 80 * day)
-            for name in ("ike", "operational", "national", "asker")
+            for name in ("ike", "operational", "national", "asker", "strategic", "control")
         ),
         crls=tuple(
             Crl(code, authority, NOW - day, NOW + 6 * day)

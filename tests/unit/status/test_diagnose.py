@@ -440,8 +440,36 @@ def test_a_peers_expired_crl_is_theirs_to_publish(healthy: Facts) -> None:
 
 
 def test_a_service_that_this_version_does_not_serve_is_never_good(healthy: Facts) -> None:
-    status = direction(healthy, ("asks", "co", "control"))
+    status = direction(healthy, ("asks", "co", "strategic"))
     assert (status.state, codes(status)) == (State.UNKNOWN, ["PAR-0636"])
+
+
+def test_control_is_good_where_it_answers_and_where_a_try_was_answered(healthy: Facts) -> None:
+    """It keeps no log that could prove it: with our half alone we do not know of theirs."""
+    answers, asks = ("answers", "co", "control"), ("asks", "co", "control")
+    assert direction(healthy, answers).state is State.GOOD
+    assert codes(direction(healthy, asks)) == ["PAR-0637"]
+    tried = replace(healthy, reached={("co", "control"): Reach.ANSWERED})
+    assert direction(tried, asks).state is State.GOOD
+    refused = replace(healthy, reached={("co", "control"): Reach.TLS_REFUSED})
+    assert codes(direction(refused, asks)) == ["PAR-0633"]
+
+
+def test_control_stands_on_its_own_unit_leaves_and_listener_and_on_no_database(
+    healthy: Facts,
+) -> None:
+    answers = ("answers", "co", "control")
+    down = with_unit(healthy, "paranal-control.service", "failed")
+    assert codes(direction(down, answers)) == ["PAR-0610"]
+    assert direction(with_unit(healthy, "postgresql@17-main.service", "failed"), answers).state is (
+        State.GOOD
+    )
+    assert not isinstance(healthy.certificates, Unseen)
+    kept = tuple(each for each in healthy.certificates if each.name != "strategic")
+    assert codes(direction(replace(healthy, certificates=kept), answers)) == ["PAR-0606"]
+    assert not isinstance(healthy.services, Unseen)
+    deaf = replace(healthy.services, listening=frozenset())
+    assert codes(direction(replace(healthy, services=deaf), answers)) == ["PAR-0612"]
 
 
 HALF = ("charon", "firewall", "services", "certificates", "crls")

@@ -124,9 +124,12 @@ def test_every_try_is_made_or_told(view: dict[str, Any], monkeypatch: pytest.Mon
 
     monkeypatch.setattr(probe, "reach", reach)
     flows = [each for peer in view["peers"] for each in directions(view, peer)]
+    reason = "asker.pem: No such file or directory"
     assert cli._probe(view["member"], flows) == {
-        ("co", "person"): Unseen("--probe co person", "asker.pem: No such file or directory"),
+        ("co", "person"): Unseen("--probe co person", reason),
         ("mx", "person"): Reach.ANSWERED,
+        ("co", "control"): Unseen("--probe co control", reason),
+        ("mx", "control"): Reach.ANSWERED,
     }
 
 

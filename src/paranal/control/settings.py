@@ -1,0 +1,24 @@
+"""The control service's settings, ``/etc/paranal/control.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+SERVICE = "control"
+CHANNEL = "strategic"
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the service needs beyond the view.
+
+    ``swanctl`` holds every member's authority and lists, ``inbox`` takes what is news, and
+    ``credentials`` (one PEM of key, leaf and issuing CA) and ``trust`` are for calling peers.
+    """
+
+    view: Path
+    swanctl: Path
+    inbox: Path
+    credentials: Path
+    trust: Path

@@ -1,0 +1,97 @@
+"""Lists are brought to every peer until it has them; one that is silent holds up no other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paranal.control import relay
+from paranal.control.call import Caller
+from paranal.messages import Refusal
+from paranal.serving.view import Peer
+from tests.unit.query.asking import view_of
+
+
+@dataclass(frozen=True)
+class Line(Caller):
+    """Calls that are noted; a peer in ``refusals`` refuses once for each."""
+
+    calls: list[tuple[str, bytes]] = field(default_factory=list)
+    refusals: dict[str, list[Refusal]] = field(default_factory=dict)
+
+    def call(self, peer: Peer, *given: Any) -> bytes:  # noqa: ANN401 - as the real one
+        if waiting := self.refusals.get(peer.code):
+            raise waiting.pop()
+        self.calls.append((peer.code, given[-1]))
+        return b"{}"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(relay, "AGAIN_SECONDS", 0.03)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Path, ...]:
+    paths = tuple(tmp_path / f"co-{name}.crl" for name in ("root", "issuing"))
+    for path in paths:
+        path.write_bytes(path.stem.encode())
+    return paths
+
+
+async def until(running: relay.Relay, true: Callable[[], bool]) -> None:
+    task = asyncio.create_task(running.run())
+    deadline = time.monotonic() + 2
+    while not true() and time.monotonic() < deadline:
+        await asyncio.sleep(0.005)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert true()
+
+
+async def test_our_own_lists_are_told_to_all_and_told_again_when_they_change(
+    own: tuple[Path, ...],
+) -> None:
+    line = Line(view_of("co"))
+    callable_ = {peer.code for peer in line.peers()}
+    running = relay.Relay(lambda: line, own)
+    await until(running, lambda: len(line.calls) == 2 * len(callable_))
+    assert {code for code, _ in line.calls} == callable_ >= {"mx", "pe"}
+    line.calls.clear()
+    own[1].write_bytes(b"a newer one")
+    await until(running, lambda: len(line.calls) == len(callable_))
+    assert {text for _, text in line.calls} == {b"a newer one"}
+
+
+async def test_whoever_brought_a_list_is_not_told_of_it(own: tuple[Path, ...]) -> None:
+    line = Line(view_of("co"))
+    running = relay.Relay(lambda: line, own)
+    running.tell({"pe-issuing.crl": b"pe"}, without="pe")
+    await until(running, lambda: ("mx", b"pe") in line.calls)
+    assert ("pe", b"pe") not in line.calls
+
+
+async def test_a_silent_peer_is_called_again_and_holds_up_nobody(own: tuple[Path, ...]) -> None:
+    silent = [Refusal("PAR-0913", member="pe", reason="timeout") for _ in range(3)]
+    line = Line(view_of("co"), refusals={"pe": silent})
+    running = relay.Relay(lambda: line, own)
+    await until(running, lambda: [code for code, _ in line.calls].count("pe") == 2)
+    assert silent == []
+    assert line.calls[0][0] == "mx"
+
+
+async def test_what_a_peer_refused_is_not_said_again(own: tuple[Path, ...]) -> None:
+    refused = [Refusal("PAR-0914", member="pe", theirs_es="", theirs_en="") for _ in range(2)]
+    line = Line(view_of("co"), refusals={"pe": refused})
+    running = relay.Relay(lambda: line, own)
+    await until(running, lambda: not refused and not running._due["pe"].lists)
+    assert "pe" not in [code for code, _ in line.calls]
