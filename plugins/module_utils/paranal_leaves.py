@@ -48,7 +48,7 @@ def orphan_keys(node: Node, memory: dict[str, Any]) -> list[str]:
 
 
 def probe_certificates(node: Node) -> dict[str, Any]:
-    """Return what the node holds: ``leaves``, ``owed``, ``rotations``, ``orphans``, ``trust``, ``lists``.
+    """Return what the node holds of leaves, their rotations, and trust.
 
     A record gains ``files`` (path -> facts now, None for nothing) and ``altered``: the paths whose
     content is not what was installed. ``trust`` is what role ``ipsec`` wrote of CAs and lists, and

@@ -20,7 +20,7 @@ from paranal.pki.lists import News
 from paranal.tunnels.charon import Charon, CharonError, IkeSa
 
 TRIES, PAUSE_SECONDS = 5, 0.5
-RENEWED_SECONDS = 4.0
+RENEWED_SECONDS = 2.5
 """How long a doubtful IKE_SA may take to authenticate anew before it is ended."""
 
 TURN_SECONDS = 0.1
@@ -32,6 +32,9 @@ class Daemon(Protocol):
 
     def load_list(self, data: bytes) -> None:
         """Take a revocation list."""
+
+    def forget_checked_lists(self) -> None:
+        """Drop the copies of lists that peers were checked with."""
 
     def certificates(self) -> list[dict[str, Any]]:
         """Return the certificates that charon holds, its peers' too."""
@@ -95,15 +98,20 @@ def _in_charon(
 ) -> None:
     with charon() as daemon:
         daemon.load_list(lists.der(news.crl))
+        daemon.forget_checked_lists()
         if identity is None:
             return
         mine = [sa for sa in daemon.ike_sas() if sa.remote_id == identity]
         leaves = leaves_of(identity, daemon.certificates())
-        if news.authority.is_withdrawn or (leaves and leaves <= serials):
+        if news.authority.is_withdrawn or (
+            leaves & serials and leaves <= lists.revoked(news.authority)
+        ):
             for sa in mine:
                 daemon.end_ike(sa.unique_id, LEAVE_SECONDS)
         elif serials and (leaves & serials or not leaves):
             _doubted(daemon, mine)
+        # A peer that was being checked meanwhile has left a copy of the old list again.
+        daemon.forget_checked_lists()
 
 
 def leaves_of(identity: str, held: Iterable[Mapping[str, Any]]) -> frozenset[int]:

@@ -193,6 +193,13 @@ class Charon:
         """Take a revocation list (DER); it replaces an older one of the same authority."""
         self._call("load_cert", {"type": "X509_CRL", "flag": "NONE", "data": data})
 
+    def forget_checked_lists(self) -> None:
+        """Have charon drop its copies of the lists that it checked peers with.
+
+        While such a copy is valid, charon may go by it although a newer list was loaded.
+        """
+        self._call("flush_certs", {"type": "X509_CRL"})
+
     def load(self, message: Mapping[str, Any]) -> None:
         """Load (or replace) one connection; ``message`` is ``to_vici``'s."""
         self._call("load_conn", message)

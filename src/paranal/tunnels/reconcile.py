@@ -122,9 +122,15 @@ def swanctl_load_credentials() -> None:
 
     Raises ``CharonError`` with the first line of what swanctl says, or why it says nothing.
     """
+    _swanctl("--load-creds", "--noprompt")
+    # Charon goes on with its copy of a list that it checked a peer with, while that one is valid.
+    _swanctl("--flush-certs", "--type", "x509_crl")
+
+
+def _swanctl(*options: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - our own words
-            [SWANCTL, "--load-creds", "--noprompt"],
+            [SWANCTL, *options],
             capture_output=True,
             text=True,
             timeout=SWANCTL_SECONDS,

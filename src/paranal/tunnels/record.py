@@ -166,8 +166,19 @@ def stale_credentials(
     """Return the files that charon has not read since they changed, also removed ones, sorted."""
     if record.started == start.identity:
         names = current.keys() | record.credentials.keys()
-        return sorted(name for name in names if current.get(name) != record.credentials.get(name))
+        changed = {name for name in names if current.get(name) != record.credentials.get(name)}
+        return sorted(name for name in changed if not _taken(name, paths))
     return sorted(name for name in current if not older(paths.swanctl / name, start))
+
+
+def _taken(name: str, paths: Paths) -> bool:
+    """Tell whether a file is a list that came by ``control``, which had charon read it at once."""
+    kept = paths.state / "lists" / Path(name).name
+    try:
+        same = kept.read_bytes() == (paths.swanctl / name).read_bytes()
+    except OSError:
+        return False
+    return same and not kept.with_suffix(".owed").exists()
 
 
 def older(path: Path, start: Start) -> bool:

@@ -31,6 +31,7 @@ class Daemon:
         self.leaves, self.renews = leaves, renews
         self.lists: list[bytes] = []
         self.asked: list[str] = []
+        self.forgot: list[str] | None = None
         self.sas: list[IkeSa] = [
             replace(ike_sa("co-pe-g1", "1", []), remote_id=GATEWAY),
             replace(ike_sa("co-mx-g1", "2", []), remote_id="gw.mx.paranal.example"),
@@ -38,6 +39,10 @@ class Daemon:
 
     def load_list(self, data: bytes) -> None:
         self.lists.append(data)
+
+    def forget_checked_lists(self) -> None:
+        assert self.lists
+        self.forgot = list(self.asked)
 
     def certificates(self) -> list[dict[str, Any]]:
         return [{"data": data} for data in (*self.leaves, b"garbage")]
@@ -106,7 +111,7 @@ def test_the_tunnel_of_a_revoked_gateway_ends_and_no_other(node: Holding) -> Non
     news = revoked(node, serial)
     added = frozenset({serial})
     assert effect.take_effect(news, added, GATEWAY, daemon.here, proxy.ask) == []
-    assert daemon.asked == ["end 1"]
+    assert daemon.asked == daemon.forgot == ["end 1"], "also what came up meanwhile is forgotten"
     assert daemon.lists == [lists.der(news.crl)]
     assert proxy.revoked == [f"pe:{haproxy._hex(serial)}"]
     assert any(told.startswith(f"set ssl crl-file {PATH} <<") for told in proxy.told)
@@ -125,6 +130,16 @@ def test_a_tunnel_that_one_of_two_leaves_made_proves_itself_or_ends(
     assert daemon.asked == asked
 
 
+def test_a_gateway_that_was_revoked_before_is_not_asked_again_what_it_has_left(
+    node: Holding,
+) -> None:
+    (old, first), (new, second) = issued(node), issued(node)
+    revoked(node, old)
+    daemon = Daemon([first, second])
+    effect.take_effect(revoked(node, new), frozenset({new}), GATEWAY, daemon.here, Proxy(PATH).ask)
+    assert daemon.asked == ["end 1"]
+
+
 def test_a_gateway_whose_leaf_is_not_on_the_list_keeps_its_tunnel(node: Holding) -> None:
     (_, leaf), (other, _) = issued(node), issued(node)
     daemon = Daemon([leaf])
@@ -141,7 +156,7 @@ def test_our_own_list_ends_no_tunnel_here_and_a_withdrawn_authority_every_one_of
     news = revoked(node, serial)
     daemon = Daemon([leaf])
     effect.take_effect(news, frozenset({serial}), None, daemon.here, Proxy().ask)
-    assert daemon.asked == []
+    assert daemon.asked == daemon.forgot == []
     node.peer.revoke(node.peer.issuing.serial_number, "key-compromise")
     text = node.peer.lists()["root"].public_bytes(Encoding.PEM)
     root = node.place.judge(text, node.view, datetime.now(UTC))

@@ -485,6 +485,25 @@ def test_charon_signs_only_with_the_new_leaf_or_it_is_said_why_not(
     assert bool(said) == bool(reason)
 
 
+def test_a_list_that_came_by_control_is_no_change_once_it_counts(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    declared = declare(view("co"))
+    apply(charon, declared, paths)
+    text, kept = "a newer list", paths.state / "lists" / "pe-issuing.crl"
+    (paths.swanctl / "x509crl").mkdir()
+    (paths.swanctl / "x509crl" / kept.name).write_text(text)
+    assert preview(charon, declared, paths, {}).plan.credentials == ["x509crl/pe-issuing.crl"]
+    kept.parent.mkdir()
+    kept.write_text(text)
+    kept.with_suffix(".owed").touch()
+    assert preview(charon, declared, paths, {}).plan.credentials == ["x509crl/pe-issuing.crl"]
+    kept.with_suffix(".owed").unlink()
+    assert not preview(charon, declared, paths, {}).plan.changes
+    kept.write_text("another")
+    assert preview(charon, declared, paths, {}).plan.credentials == ["x509crl/pe-issuing.crl"]
+
+
 def test_refused_credentials_change_nothing(charon: FakeCharon, paths: Paths) -> None:
     def refuse() -> None:
         raise CharonError("loading 'ike.key' failed")
@@ -516,6 +535,20 @@ def test_a_swanctl_that_cannot_read_credentials_is_a_reason(
     monkeypatch.setattr(subject, "SWANCTL_SECONDS", 0.3)
     with pytest.raises(CharonError, match=reason):
         subject.swanctl_load_credentials()
+
+
+def test_credentials_that_are_read_replace_also_the_lists_that_charon_checked_peers_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swanctl, asked = tmp_path / "swanctl", tmp_path / "asked"
+    swanctl.write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
+    swanctl.chmod(0o755)
+    monkeypatch.setattr(subject, "SWANCTL", str(swanctl))
+    subject.swanctl_load_credentials()
+    assert asked.read_text().splitlines() == [
+        "--load-creds --noprompt",
+        "--flush-certs --type x509_crl",
+    ]
 
 
 def test_an_empty_declaration_is_refused(charon: FakeCharon, paths: Paths) -> None:
