@@ -37,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     word = words.add_parser("import", help="take revocation lists: verify, install, take effect")
     word.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: the inbox")
     word = words.add_parser("push", help="import lists here and send them to the peers")
-    word.add_argument("files", nargs="*", type=Path, metavar="FILE", help="one list each")
+    word.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="one list each; '-': stdin"
+    )
     word.add_argument("--own", action="store_true", help="our own lists, as installed")
     word.add_argument("--to", action="append", metavar="PEER", help="only to this peer")
     for word in words.choices.values():
@@ -200,6 +202,8 @@ def _own(place: Place, view: View) -> list[bytes]:
 
 def _read(path: Path) -> bytes:
     """Return a file's content, no more than a list can have; raises ``Refusal`` PAR-0911."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read(OCTETS_MAX + 1)
     try:
         with path.open("rb") as stream:
             return stream.read(OCTETS_MAX + 1)

@@ -1,0 +1,127 @@
+"""``revoke_certificate``: withdraw on the controller, publish, push from the country's own node.
+
+Options: ``certificates`` (serials in hex, or DNS names: each stands for all certificates that show
+it first and still hold), ``reason`` (as ``paranal pki revoke`` knows it), and ``authority``,
+``passphrase_file`` and ``published`` as of ``node_certificates``. No module runs and no lock is
+taken: a revocation does not wait for another run, and the node keeps the newest list whatever that
+run brings (ADR 0017). The list is signed before the node is asked for anything: with the node out
+of reach it is there to be carried by hand (RB-012).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from paranal.messages import Refusal
+from paranal.pki import CertificateAuthority
+from paranal.pki.storage import read_passphrase
+from paranal.pki.vault import opener
+
+PUSH = "/usr/bin/paranal control push --json -"
+OPTIONS = ("certificates", "reason", "authority", "passphrase_file", "published")
+NOT_ALL_TOLD = 2
+SERIAL = re.compile(r"[0-9A-Fa-f:]+")
+"""What is a serial; a name has a dot."""
+
+
+class ActionModule(ActionBase):
+    """Withdraw certificates of this country, and have every peer know."""
+
+    _VALID_ARGS = frozenset(OPTIONS)
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Sign, publish and push; in check mode only say which serials it would be."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        try:
+            return {**result, **self._revoke()}
+        except Refusal as refusal:
+            return {**result, "failed": True, "msg": str(refusal)}
+
+    def _revoke(self) -> dict[str, Any]:
+        given = self._task.args
+        for option in OPTIONS:
+            if not given.get(option):
+                known = ", ".join(OPTIONS)
+                raise Refusal("PAR-0315", option="revoke_certificate", key=option, known=known)
+        directory, published = Path(given["authority"]), Path(given["published"])
+        issued = CertificateAuthority(directory).issued()
+        serials = withdrawn(issued, given["certificates"], datetime.now(UTC))
+        # A run that is cut is repeated with these, not with a name, which stands for new ones too.
+        Display().display(f"revoca | revokes: {' '.join(serials)}")
+        if self._task.check_mode:
+            return {"changed": bool(serials), "serials": serials}
+        passphrase = read_passphrase(Path(given["passphrase_file"]), opener(self._loader))
+        authority = CertificateAuthority(directory, passphrase)
+        authority.unlock()
+        changed = [
+            serial for serial in serials if authority.revoke(int(serial, 16), given["reason"])
+        ]
+        files = authority.publish(published)
+        path = published / f"crl/{authority.member}-issuing.crl"
+        told = self._push(path)
+        missed = sorted(code for code, why in told.items() if why)
+        return {
+            "changed": bool(changed or files),
+            "serials": serials,
+            "published": sorted(files),
+            "told": sorted(told.keys() - set(missed)),
+            "warnings": [f"{code}: {told[code]}" for code in missed],
+        }
+
+    def _push(self, path: Path) -> dict[str, str | None]:
+        """Have the node install the list and send it on; return each peer with why it was not told.
+
+        Raises ``Refusal`` PAR-0918 when the node did neither.
+        """
+        try:
+            done = self._low_level_execute_command(  # type: ignore[no-untyped-call] # Ansible's
+                PUSH, in_data=path.read_bytes()
+            )
+        except AnsibleConnectionFailure as error:
+            raise Refusal("PAR-0918", path=path, reason=error.message) from None
+        if done["rc"] not in (0, NOT_ALL_TOLD):
+            said = f"{done['stderr']}".strip().rpartition("\n")[2]
+            raise Refusal("PAR-0918", path=path, reason=said or done["rc"])
+        told: dict[str, str | None] = json.loads(done["stdout"])["told"]
+        return told
+
+
+# --- pure ---------------------------------------------------------------------------------------
+
+
+def withdrawn(
+    issued: Iterable[Mapping[str, Any]], wanted: Iterable[str], now: datetime
+) -> list[str]:
+    """Return the serials (hex) of what is to be withdrawn: serials as given, names by the register.
+
+    A name stands for every certificate that shows it first and still holds. Raises ``Refusal``
+    PAR-0917 for a name without any; a serial that was never issued is the authority's to refuse.
+    """
+    entries = list(issued)
+    found: dict[str, None] = {}
+    for one in wanted:
+        if SERIAL.fullmatch(one):
+            found[f"{int(one.replace(':', ''), 16):x}"] = None
+            continue
+        of_name = [entry["serial"] for entry in entries if is_valid(entry, one, now)]
+        if not of_name:
+            raise Refusal("PAR-0917", name=one)
+        found |= dict.fromkeys(of_name)
+    return list(found)
+
+
+def is_valid(entry: Mapping[str, Any], name: str, now: datetime) -> bool:
+    """Tell whether a certificate of the register has this first name and still holds."""
+    ends = datetime.fromisoformat(entry["not_after"])
+    return entry["names"][:1] == [name] and not entry["revoked"] and ends > now
