@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from cryptography import x509
 
 from paranal.control import haproxy
+from paranal.haproxy import Ask, ask
 from paranal.pki import lists, peers
 from paranal.pki.certificates import MALFORMED, names_of
 from paranal.pki.lists import News
@@ -54,7 +55,7 @@ def take_effect(
     serials: frozenset[int],
     identity: str | None,
     charon: Callable[[], AbstractContextManager[Daemon]] = Charon,
-    ask: haproxy.Ask = haproxy.ask,
+    ask: Ask = ask,
 ) -> list[str]:
     """Make a list count everywhere; return what did not work, after some tries, in words.
 
@@ -82,7 +83,7 @@ def _tried(step: Callable[[], None]) -> str:
     return ""
 
 
-def _in_haproxy(news: News, ask: haproxy.Ask) -> None:
+def _in_haproxy(news: News, ask: Ask) -> None:
     one = news.authority
     path = f"{peers.HAPROXY}/{one.member}.crl"
     haproxy.load_list(path, peers.trust_files("haproxy", [one])[path], ask)

@@ -6,12 +6,11 @@ at its next request, by the entries that the configuration asks for (``templates
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
-SOCKET = Path("/run/haproxy/admin.sock")
+from paranal.haproxy import Ask, ask
+
 REVOKED = "virt@revoked"
 """The ACL of ``CC:SERIAL``, one certificate, and ``CC``, a whole country."""
 
@@ -19,21 +18,6 @@ PAYLOAD_MAX = 15000
 """Octets of lists that fit through the socket (tune.bufsize); more goes by a reload."""
 
 RELOAD = ("/usr/bin/systemctl", "reload", "haproxy.service")
-SECONDS = 5.0
-
-Ask = Callable[[str], str]
-
-
-def ask(command: str, path: Path = SOCKET) -> str:
-    """Return what HAProxy answers to one command; raises ``OSError`` when it does not."""
-    with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(SECONDS)
-        line.connect(str(path))
-        line.sendall(f"{command}\n".encode())
-        answer = bytearray()
-        while chunk := line.recv(65536):
-            answer += chunk
-    return answer.decode(errors="replace").strip()
 
 
 def reload() -> None:

@@ -39,7 +39,7 @@ class Service:
     def __init__(self, settings: Control) -> None:
         """Follow the view and our own lists."""
         self.settings = settings
-        self.view = watched_view(settings.view)
+        self.view = watched_view(settings.view, settings.suspended)
         code, folder = self.view().member.code, settings.swanctl / "x509crl"
         own = tuple(folder / f"{code}-{name}.crl" for name in ("root", "issuing"))
         self.relay = Relay(self.caller, own)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import msgspec
 
+from paranal.agreement.suspension import RECORD
+
 SERVICE = "control"
 CHANNEL = "strategic"
 
@@ -22,3 +24,4 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inbox: Path
     credentials: Path
     trust: Path
+    suspended: Path = RECORD

@@ -8,31 +8,29 @@ way; those are ended, and its rules refuse the next question on an idle one.
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from paranal.haproxy import SOCKET, Ask, ask
 from paranal.tunnels.record import replace
 
 FILE = Path("/etc/haproxy/paranal/suspended")
 """Rendered by role query_server from the same view."""
 HEADING = "# Suspended here: `paranal suspend` and Ansible (role query_server) write the same."
-SOCKET = Path("/run/haproxy/admin.sock")
-SECONDS = 5.0
-SERVED, CHANNEL, FRONTEND = "person", "operational", "alliance"
+SERVED = {"alliance": ("person", "operational"), "control": ("control", "strategic")}
+"""HAProxy's frontend for peers -> the service behind it, and the channel that they call on."""
 _SESSION = re.compile(r"^(0x[0-9a-f]+): .*?\bsrc=(\S+):\d+ fe=(\S+)")
-
-Tell = Callable[[str], str]
 
 
 def suspended(view: Mapping[str, Any]) -> list[str]:
     """Return the addresses from which no peer may call, in the order of the view."""
     return [
-        peer["addresses"][CHANNEL]
+        peer["addresses"][channel]
         for peer in view["peers"]
-        if peer["answers"].get(SERVED) == "suspended"
+        for service, channel in SERVED.values()
+        if peer["answers"].get(service) == "suspended"
     ]
 
 
@@ -44,7 +42,7 @@ def text(view: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in (HEADING, *suspended(view)))
 
 
-def close(view: Mapping[str, Any], tell: Tell | None = None) -> bool:
+def close(view: Mapping[str, Any], tell: Ask | None = None) -> bool:
     """Write the list and end what is connected; tell whether anything was still to be done.
 
     Raises ``OSError`` when HAProxy is there and cannot be told.
@@ -58,11 +56,11 @@ def close(view: Mapping[str, Any], tell: Tell | None = None) -> bool:
     if tell is None:
         if not SOCKET.exists():
             return done
-        tell = _tell
+        tell = ask
     return _tell_running(suspended(view), tell) or done
 
 
-def _tell_running(addresses: list[str], tell: Tell) -> bool:
+def _tell_running(addresses: list[str], tell: Ask) -> bool:
     # Without an open direction to us HAProxy has neither the listener nor the list.
     if f"({FILE})" not in tell("show acl"):
         return False
@@ -77,13 +75,13 @@ def _tell_running(addresses: list[str], tell: Tell) -> bool:
 
 
 def sessions(shown: str, addresses: list[str]) -> list[str]:
-    """Return HAProxy's numbers of the connections that these addresses hold to the listener."""
+    """Return HAProxy's numbers of the connections that these addresses hold to a listener."""
     wanted = {ip_address(address) for address in addresses}
     found = (match.groups() for match in map(_SESSION.match, shown.splitlines()) if match)
     return [
         number
         for number, source, frontend in found
-        if frontend == FRONTEND and _address(source) in wanted
+        if frontend in SERVED and _address(source) in wanted
     ]
 
 
@@ -92,12 +90,3 @@ def _address(text: str) -> object:
         return ip_address(text.strip("[]"))
     except ValueError:
         return None
-
-
-def _tell(command: str) -> str:
-    with socket.socket(socket.AF_UNIX) as end:
-        end.settimeout(SECONDS)
-        end.connect(str(SOCKET))
-        end.sendall(f"{command}\n".encode("ascii"))
-        answer = b"".join(iter(lambda: end.recv(65536), b""))
-    return answer.decode("utf-8", "replace")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from paranal.agreement.suspension import Suspension, Suspensions
-from paranal.query.settings import watched_view
+from paranal.serving.view import watched_view
 from tests.unit.agreement.views import view
 
 

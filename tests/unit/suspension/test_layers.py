@@ -162,7 +162,8 @@ def test_the_role_and_the_command_write_the_same_list() -> None:
     )
     for asked in ((), ("co>pe",), ("co>pe", "mx>pe"), ("pe>co",)):
         assert render.render(node_view=closed(*asked)) == proxy.text(closed(*asked))
-    assert proxy.text(closed("co>pe")).splitlines() == [proxy.HEADING, address()]
+    both = [address(), address("strategic")]
+    assert proxy.text(closed("co>pe")).splitlines() == [proxy.HEADING, *both]
     assert proxy.text(closed("pe>co")).splitlines() == [proxy.HEADING]
 
 
@@ -203,6 +204,7 @@ def test_a_running_haproxy_is_told_and_what_it_held_is_ended(known_to_haproxy: P
     assert proxy.close(closed("co>pe"), running)
     assert running.told == [
         f"add acl {known_to_haproxy} {address()}",
+        f"add acl {known_to_haproxy} {address('strategic')}",
         "shutdown session 0x7f01",
     ]
     assert known_to_haproxy.read_text() == proxy.text(closed("co>pe"))
@@ -210,7 +212,7 @@ def test_a_running_haproxy_is_told_and_what_it_held_is_ended(known_to_haproxy: P
 
 def test_a_haproxy_that_knows_is_told_nothing(known_to_haproxy: Path) -> None:
     known_to_haproxy.write_text(proxy.text(closed("co>pe")))
-    running = Running([address()])
+    running = Running([address(), address("strategic")])
     assert not proxy.close(closed("co>pe"), running)
     assert running.told == []
 
