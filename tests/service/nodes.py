@@ -240,9 +240,13 @@ class Mesh:
 
     def operational(self, code: str) -> Leaf:
         """Return a new operational leaf of a country, with the names that its peers call."""
+        return self.called(code, "operational")
+
+    def called(self, code: str, channel: str) -> Leaf:
+        """Return a new leaf for a channel of a country, with the names that its peers call."""
         view = self.views[code]
-        called = [peer["answer_names"]["operational"] for peer in view["peers"]]
-        return self.leaf(code, "tls", [view["member"]["identities"]["operational"], *called])
+        names = [peer["answer_names"][channel] for peer in view["peers"]]
+        return self.leaf(code, "tls", [view["member"]["identities"][channel], *names])
 
     def trust(self, of: str) -> dict[str, str]:
         """Return a country's CA and lists as every node keeps them."""
@@ -325,6 +329,8 @@ def files_of(mesh: Mesh, code: str) -> dict[str, bytes | str]:
         "query_server": (
             "/etc/haproxy/haproxy.cfg",
             f"{TLS}/crt-list",
+            f"{TLS}/crt-list-control",
+            f"{TLS}/suspended",
             "/etc/paranal/national.json",
             "/etc/paranal/alliance.json",
         ),
@@ -348,6 +354,7 @@ def files_of(mesh: Mesh, code: str) -> dict[str, bytes | str]:
         "/etc/paranal/post/post.key": post.key_pem,
         "/etc/paranal/tls/asker.pem": mesh.operational(code).pem,
         f"{TLS}/operational.pem": operational.pem,
+        f"{TLS}/strategic.pem": mesh.called(code, "strategic").pem,
         f"{TLS}/national.pem": mesh.leaf(code, "tls", [national_name]).pem,
         # Nothing here outlives the test; what is judged is what commits, not what survives a crash.
         "/etc/postgresql/17/main/conf.d/test.conf": "fsync = off\n",

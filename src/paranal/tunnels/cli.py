@@ -141,7 +141,10 @@ def _turn() -> int:
 
 def _narrow(charon: Charon, paths: Paths) -> list[str]:
     """Close what was suspended here and is still held: a command was killed, a run was late."""
-    view = read_view()
+    try:
+        view = read_view()
+    except Refusal:  # nothing was applied yet
+        return []
     if not narrow.due(view, read_record(paths), paths):
         return []
     done = narrow.narrow(charon, view, paths, swanctl_load_credentials)

@@ -157,6 +157,10 @@ def test_no_guard_goes_without_being_missed_but_one_of_two_lines(plane: str) -> 
     other = {"forward_refused 2", last(pe, "forward_refused"), "reject_logged 2"}
     # Nor is a source to which no route leads back: alliance addresses are guarded without.
     other |= {name for name in found if "return_path" in asked(pe, name)}
+    # And where nothing is suspended, what asks for that meets no packet.
+    suspending = {name for name, place in found.items() if asks_suspended(pe, place)}
+    assert len(suspending) == 6
+    other |= suspending
     assert redundant == {name for pair in pairs for name in pair} | other
     # On the kernel plane what comes last at output guards nothing of the alliance by itself.
     tunnels = [
@@ -171,6 +175,11 @@ def asked(pe: Node, name: str) -> set[str]:
     """Return the fields that a rule looks at; none for a policy."""
     rules = (rule for chain in pe.ruleset.chains.values() for rule in chain.rules)
     return {field for rule in rules if str(rule) == name for field in rule.condition}
+
+
+def asks_suspended(pe: Node, place: int) -> bool:
+    """Tell whether a rule looks into a set of what ``paranal suspend`` closed."""
+    return "@suspended_" in json.dumps(pe.listing["nftables"][place])
 
 
 def without_match(listing: Listing, place: int, match: int) -> Listing:
