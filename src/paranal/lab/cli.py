@@ -12,8 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from paranal.agreement.crypto import PROFILES
-from paranal.lab import equip, fault_cli, image, lowering, playbook, raising, report
+from paranal.lab import countries, equip, fault_cli, image, lowering, playbook, raising, report
 from paranal.lab.capture import capture
+from paranal.lab.controllers import controllers
 from paranal.lab.lab import Lab
 from paranal.lab.reading import codes, duration
 from paranal.lab.wish import Wish
@@ -84,6 +85,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     play.add_argument("playbook", help="name under playbooks/, with or without .yml")
     play.add_argument("options", nargs=argparse.REMAINDER)
     _json(word("equip", _equip, "enrol the posts and load synthetic records, after site.yml"))
+    word("found", _found, "give each country a user of its own, which alone can reach its node")
+    own = word("apply", _apply, "play site.yml as each country's own user, one after the other")
+    own.add_argument("members", nargs="+", metavar="MEMBER", help="in this order")
+    _json(own)
     fault_cli.configure(word("fault", fault_cli.run, "break the lines, or mend them"))
 
 
@@ -141,6 +146,22 @@ def _exec(args: argparse.Namespace) -> int:
 def _reboot(args: argparse.Namespace) -> int:
     raising.reboot(Lab(args.name), args.node, hard=args.hard)
     return 0
+
+
+def _found(args: argparse.Namespace) -> int:
+    countries.found(Lab(args.name))
+    return 0
+
+
+def _apply(args: argparse.Namespace) -> int:
+    lab = Lab(args.name)
+    own = {one.member: one for one in controllers(lab.name)}
+    for member in args.members:
+        if member not in own:
+            raise Refusal("PAR-0213", part=member, lab=lab.name, parts=", ".join(sorted(own)))
+    played = {member: countries.apply(lab, own[member]) for member in args.members}
+    data = {code: {"seconds": run.seconds, "changed": run.changed} for code, run in played.items()}
+    return _print(args, data, "\n".join(f"{code}: {run.seconds} s" for code, run in played.items()))
 
 
 def _capture(args: argparse.Namespace) -> int:

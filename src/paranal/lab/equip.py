@@ -10,6 +10,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def enrol_posts(lab: Lab) -> list[str]:
     deb = package.build()
 
     def one(member: str) -> str | None:
-        installed = _install(lab, names.border(member), deb)
+        installed = install(lab, names.border(member), deb)
         enrolled = _enrol(lab, member)
         return str(enrolled["post"]) if installed or enrolled["issued"] else None
 
@@ -46,9 +47,13 @@ def enrol_posts(lab: Lab) -> list[str]:
         return [changed for changed in pool.map(one, members) if changed]
 
 
-def load_sources(lab: Lab) -> list[str]:
-    """Import each country's synthetic records on its node, if it is ours; return what changed."""
-    members = sorted(code for code, node in lab.facts()["members"].items() if "foreign" not in node)
+def load_sources(lab: Lab, only: Sequence[str] | None = None) -> list[str]:
+    """Import each country's synthetic records on its node, if it is ours; return what changed.
+
+    With ``only``, on the nodes of these members.
+    """
+    ours = sorted(code for code, node in lab.facts()["members"].items() if "foreign" not in node)
+    members = [code for code in ours if only is None or code in only]
 
     def one(member: str) -> str | None:
         lines = "".join(
@@ -82,7 +87,7 @@ def _enrol(lab: Lab, member: str) -> dict[str, Any]:
     return enrolled
 
 
-def _install(lab: Lab, part: str, deb: Path) -> bool:
+def install(lab: Lab, part: str, deb: Path) -> bool:
     """Install the package on a post unless it holds this very version; tell whether it did."""
     wanted = deb.stem.split("_")[1]
     held = lab.exec(part, "dpkg-query", "--show", "--showformat=${Version}", "paranal", check=False)

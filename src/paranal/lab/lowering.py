@@ -19,6 +19,7 @@ from paranal.lab import (
     preflight,
     wiring,
 )
+from paranal.lab.controllers import controllers
 from paranal.lab.docker import Container, Docker
 from paranal.lab.lab import Lab
 from paranal.messages import Refusal
@@ -30,6 +31,7 @@ def down(lab: Lab, *, keep_log: bool = False) -> None:
         docker = engine.reach(keep=(descriptor,))
         if docker is None:
             connections.end(lab.name)
+            _remove_controllers(lab)
             lab.home.remove(keep_log=keep_log)
             return
         if keep_log and docker.containers(lab.name):
@@ -45,11 +47,17 @@ def clear_away(lab: Lab, docker: Docker, *, keep_log: bool = False) -> None:
         if container.labels[names.LABEL_HOME] != str(lab.home.root):
             raise Refusal("PAR-0209", lab=lab.name, home=container.labels[names.LABEL_HOME])
     connections.end(lab.name)
+    _remove_controllers(lab)
     if present:
         docker.call("rm", "--force", "--volumes", *present)
     members = {container.labels[names.LABEL_PART] for container in present.values()}
     wiring.remove_links(None, (names.host_link(lab.name, member) for member in sorted(members)))
     lab.home.remove(keep_log=keep_log)
+
+
+def _remove_controllers(lab: Lab) -> None:
+    for one in list(controllers(lab.name)):
+        one.remove()
 
 
 @dataclass(frozen=True)

@@ -57,3 +57,8 @@ def host_link(lab: str, member: str) -> str:
 def wan_link(member: str) -> str:
     """Return the end of a member's WAN link inside the ``wan`` namespace."""
     return f"w-{member}"
+
+
+def controller(lab: str, member: str) -> str:
+    """Return the account of a country's controller: unique per lab, 17 characters of 32."""
+    return f"paranal-{hashlib.sha256(lab.encode()).hexdigest()[:6]}-{member}"

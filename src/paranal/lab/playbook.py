@@ -76,12 +76,16 @@ def play(lab: Lab, playbook: str, *options: str) -> Played:
             stderr=subprocess.STDOUT,
             check=False,
         )
-    seconds = time.monotonic() - started
+    return finished(name, done.returncode, time.monotonic() - started, log)
+
+
+def finished(playbook: str, status: int, seconds: float, log: Path) -> Played:
+    """Return how a run went that left its output in ``log``; raises ``Refusal`` PAR-0221."""
     text = log.read_text(encoding="utf-8", errors="replace")
-    if done.returncode:
-        raise Refusal("PAR-0221", playbook=name, reason=cause(text), log=log)
+    if status:
+        raise Refusal("PAR-0221", playbook=playbook, reason=cause(text), log=log)
     changed = {found["host"]: int(found["changed"]) for found in _RECAP.finditer(text)}
-    return Played(name, round(seconds, 2), changed, log)
+    return Played(playbook, round(seconds, 2), changed, log)
 
 
 def cause(text: str) -> str:
