@@ -10,6 +10,7 @@ from pathlib import Path
 
 from paranal.agreement import load
 from paranal.lab import connections, engine, lowering, names
+from paranal.lab.controllers import HOMES, controllers
 from paranal.lab.home import ROOT
 
 
@@ -22,6 +23,9 @@ def state(lab: str) -> Iterator[str]:
     yield from (f"own link {name}" for name in links & own)
     yield from (f"own container {name}" for name in (docker.containers(lab) if docker else ()))
     yield from (f"own connection {path.name}" for path in connections.folder(lab).glob("*"))
+    for one in controllers(lab):
+        yield f"own user {one.user}"
+    yield from (f"own home {home}" for home in HOMES.glob(names.controller(lab, "??")))
     if any(listed.name != lab for listed in lowering.listing()):
         return
     yield from (f"host link {name}" for name in links - own)
