@@ -6,7 +6,7 @@ The module ``ipsec_connections`` documents the options.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from paranal.agreement.connections import (
     Connection,
     anchor_digest,
     connections,
+    root_files,
     to_swanctl,
 )
 from paranal.messages import Refusal, refusal_in
@@ -77,7 +78,10 @@ class ActionModule(ActionBase):
 
     def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:
         published = Path(self._task.args["published"])
-        anchors = {peer["code"]: anchor(published, peer["code"]) for peer in view["peers"]}
+        anchors = {
+            peer["code"]: pins(published, peer["code"], peer.get("roots", []))
+            for peer in view["peers"]
+        }
         peers = {peer["code"]: peer for peer in view["peers"]}
         return [
             {"connection": one, "text": text(one, peers[one["peer"]])}
@@ -99,13 +103,24 @@ def text(connection: Connection, peer: Mapping[str, Any]) -> str:
         raise Refusal("PAR-0306", template=f"templates/{TEMPLATE}", reason=str(error)) from error
 
 
-def anchor(published: Path, code: str) -> str:
-    """Return the digest of a peer's published root. Raises ``Refusal`` PAR-0705 without one."""
-    path = published / "ca" / f"{code}-root.pem"
-    try:
-        return anchor_digest(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise Refusal("PAR-0705", where=str(path), member=code, reason=str(error)) from error
+def pins(published: Path, code: str, agreed: Collection[str]) -> dict[str, str]:
+    """Return the digest of each of a peer's published roots that the agreement names, by file.
+
+    Raises ``Refusal`` PAR-0705 without one.
+    """
+    found, reason = {}, "-"
+    for name in root_files(published / "ca", code):
+        path = published / "ca" / name
+        try:
+            digest = anchor_digest(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise Refusal("PAR-0705", where=str(path), member=code, reason=str(error)) from error
+        if digest in agreed:
+            found[name] = digest
+        reason = digest[:16]
+    if not found:
+        raise Refusal("PAR-0705", where=str(published / "ca"), member=code, reason=reason)
+    return found
 
 
 def holds(

@@ -16,8 +16,10 @@ from ansible.plugins.action import ActionBase
 from paranal.messages import Refusal, refusal_in
 from paranal.pki import CertificateAuthority, Issued, certificates
 from paranal.pki.authority import MINUTE
+from paranal.pki.certificates import authority_stem
 from paranal.pki.profiles import LEAF_LIFE, checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
+from paranal.pki.rollover import Generation, directories, in_use, passphrase_file
 from paranal.pki.rotation import moment, wants_proof
 from paranal.pki.storage import read_passphrase
 from paranal.pki.vault import opener
@@ -46,7 +48,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(
         {
             *("leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"),
-            *("leaf_minutes", "issued_before", "rotate", "prove"),
+            *("leaf_minutes", "issued_before", "rotate", "prove", "confirmed"),
         }
     )
 
@@ -70,8 +72,10 @@ class ActionModule(ActionBase):
         probe = (variables.get("node_session") or {}).get("probe", {}).get("certificates", {})
         held: Held = probe.get("leaves", {})
         leaves = [declared_leaf(item) for item in arguments["leaves"]]
-        directory, published = Path(arguments["authority"]), Path(arguments["published"])
-        authority = CertificateAuthority(directory)
+        published, secret = Path(arguments["published"]), Path(arguments["passphrase_file"])
+        here = [CertificateAuthority(one) for one in directories(Path(arguments["authority"]))]
+        view = (variables.get("node_session") or {}).get("view", {})
+        authority = chosen(here, view, held, arguments.get("confirmed"))
         for leaf in leaves:
             checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
         fraction = float(arguments.get("renew_at_fraction", RENEW_AT_FRACTION))
@@ -79,27 +83,33 @@ class ActionModule(ActionBase):
         asked = asked_of(leaves, arguments.get("rotate"), arguments.get("issued_before"))
         rotations = probe.get("rotations", {})
         now = datetime.now(UTC)
-        wanted = wanted_leaves(leaves, held, authority, fraction, now, rotations, asked)
+        wanted = wanted_leaves(leaves, held, authority, here, fraction, now, rotations, asked)
         repaired = [
             leaf
             for leaf in leaves
             if leaf.name not in wanted and needs_repair(leaf, held[leaf.name])
         ]
         removed = sorted(held.keys() - {leaf.name for leaf in leaves})
-        due = authority.due_lists()
+        due = {one.directory: one.due_lists() for one in here}
         issued: dict[str, Issued] = {}
         report: dict[str, Any] = {}
         if self._task.check_mode:
-            published_files = authority.publish(published, dry=True)
-            published_files += [f"crl/{authority.member}-{name}.crl" for name in due]
+            published_files = [path for one in here for path in one.publish(published, dry=True)]
+            published_files += [
+                f"crl/{authority_stem(one.member, one.generation)}-{name}.crl"
+                for one in here
+                for name in due[one.directory]
+            ]
         else:
-            if due or wanted:
-                opened = opener(self._loader)
-                passphrase = read_passphrase(Path(arguments["passphrase_file"]), opened)
-                authority = CertificateAuthority(directory, passphrase)
-                authority.unlock()
-            due = authority.crl()
-            published_files = authority.publish(published)
+            opened = [
+                self._opened(one, secret)
+                if due[one.directory] or (wanted and one is authority)
+                else one
+                for one in here
+            ]
+            authority = opened[here.index(authority)]
+            due = {one.directory: one.crl() for one in opened}
+            published_files = [path for one in opened for path in one.publish(published)]
             if wanted:
                 requests = self._call("request", [wanted[name][0] for name in wanted], variables)
                 for name, (leaf, _) in wanted.items():
@@ -109,17 +119,26 @@ class ActionModule(ActionBase):
                 install = [installable(leaf, issued[leaf.name]) for leaf, _ in wanted.values()]
                 install += [leaf.as_request() for leaf in repaired]
                 report = self._call("install", install, variables, remove=removed)
-        changed = bool(wanted or repaired or removed or due or published_files)
+        lists = sorted({name for names in due.values() for name in names})
+        changed = bool(wanted or repaired or removed or lists or published_files)
         return {
             "changed": changed or bool(report.get("changed")),
             "issued": [told(leaf, why, issued.get(leaf.name)) for leaf, why in wanted.values()],
             "removed": removed,
             "repaired": [leaf.name for leaf in repaired],
-            "lists": due,
+            "lists": lists,
             "published": sorted(set(published_files)),
             "paths": report.get("paths", []),
             "diff": diffs(wanted.values(), removed, held, issued),
         }
+
+    def _opened(self, authority: CertificateAuthority, secret: Path) -> CertificateAuthority:
+        """Return an authority able to sign."""
+        file = passphrase_file(secret, authority.directory)
+        passphrase = read_passphrase(file, opener(self._loader))
+        opened = CertificateAuthority(authority.directory, passphrase)
+        opened.unlock()
+        return opened
 
     def _prove(self, variables: dict[str, Any]) -> dict[str, Any]:
         """Take to its end what the probe of this run, or an issuance of it, left under way."""
@@ -176,14 +195,18 @@ def wanted_leaves(
     leaves: Iterable[Leaf],
     held: Held,
     authority: CertificateAuthority,
+    here: Iterable[CertificateAuthority],
     fraction: float,
     now: datetime,
     rotations: Mapping[str, Mapping[str, str]],
     asked: Mapping[str, datetime],
 ) -> dict[str, tuple[Leaf, str]]:
-    """Return name -> (leaf, reason) of what must be issued; ``asked`` is ``asked_of``'s."""
+    """Return name -> (leaf, reason) of what must be issued; ``asked`` is ``asked_of``'s.
+
+    ``authority`` issues; a leaf of any of the country's, ``here``, may have been revoked.
+    """
     issuer = certificates.fingerprint(authority.issuing)
-    revoked = {entry["serial"] for entry in authority.issued() if entry["revoked"]}
+    revoked = {entry["serial"] for one in here for entry in one.issued() if entry["revoked"]}
     found = {}
     for leaf in leaves:
         reason = reason_to_issue(
@@ -199,6 +222,27 @@ def wanted_leaves(
         if reason:
             found[leaf.name] = (leaf, reason)
     return found
+
+
+def chosen(
+    here: list[CertificateAuthority],
+    view: Mapping[str, Any],
+    held: Held,
+    confirmed: str | list[str] | None,
+) -> CertificateAuthority:
+    """Return which of the country's authorities issues; refusals are ``rollover.in_use``'s."""
+    digest = certificates.fingerprint
+    found = [Generation(one.directory, digest(one.root), digest(one.issuing)) for one in here]
+    peers = [peer["code"] for peer in view.get("peers", [])]
+    named = confirmed.split(",") if isinstance(confirmed, str) else confirmed or []
+    used = in_use(
+        found,
+        view.get("member", {}).get("roots", []),
+        {leaf["issuer_sha256"] for leaf in held.values() if "issuer_sha256" in leaf},
+        peers,
+        [code for code in named if code],
+    )
+    return here[found.index(used)]
 
 
 def asked_of(

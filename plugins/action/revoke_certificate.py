@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from ansible.utils.display import Display
 
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
+from paranal.pki.certificates import authority_stem
+from paranal.pki.rollover import directories, passphrase_file
 from paranal.pki.storage import read_passphrase
 from paranal.pki.vault import opener
 
@@ -55,21 +57,30 @@ class ActionModule(ActionBase):
                 known = ", ".join(OPTIONS)
                 raise Refusal("PAR-0315", option="revoke_certificate", key=option, known=known)
         directory, published = Path(given["authority"]), Path(given["published"])
-        issued = CertificateAuthority(directory).issued()
+        here = [CertificateAuthority(one) for one in directories(directory)]
+        registers = [one.issued() for one in here]
+        issued = [entry for register in registers for entry in register]
         serials = withdrawn(issued, given["certificates"], datetime.now(UTC))
         # A run that is cut is repeated with these, not with a name, which stands for new ones too.
         Display().display(f"revoca | revokes: {' '.join(serials)}")
         if self._task.check_mode:
             return {"changed": bool(serials), "serials": serials}
-        passphrase = read_passphrase(Path(given["passphrase_file"]), opener(self._loader))
-        authority = CertificateAuthority(directory, passphrase)
-        authority.unlock()
-        changed = [
-            serial for serial in serials if authority.revoke(int(serial, 16), given["reason"])
-        ]
-        files = authority.publish(published)
-        path = published / f"crl/{authority.member}-issuing.crl"
-        told = self._push(path)
+        changed: list[str] = []
+        files: list[str] = []
+        told: dict[str, str | None] = {}
+        for one, mine in zip(here, shared(serials, registers), strict=True):
+            if not mine:
+                continue
+            file = passphrase_file(Path(given["passphrase_file"]), one.directory)
+            authority = CertificateAuthority(
+                one.directory, read_passphrase(file, opener(self._loader))
+            )
+            authority.unlock()
+            changed += [each for each in mine if authority.revoke(int(each, 16), given["reason"])]
+            files += authority.publish(published)
+            stem = authority_stem(authority.member, authority.generation)
+            for code, why in self._push(published / f"crl/{stem}-issuing.crl").items():
+                told[code] = told.get(code) or why
         missed = sorted(code for code, why in told.items() if why)
         return {
             "changed": bool(changed or files),
@@ -119,6 +130,21 @@ def withdrawn(
             raise Refusal("PAR-0917", name=one)
         found |= dict.fromkeys(of_name)
     return list(found)
+
+
+def shared(
+    serials: Iterable[str], registers: Sequence[Sequence[Mapping[str, Any]]]
+) -> list[list[str]]:
+    """Return which of the serials each generation of the authority withdraws.
+
+    The newest takes those that no register has: it refuses them.
+    """
+    found: list[list[str]] = [[] for _ in registers]
+    known = [{entry["serial"] for entry in register} for register in registers]
+    for serial in serials:
+        owner = next((at for at, names in enumerate(known) if serial in names), -1)
+        found[owner].append(serial)
+    return found
 
 
 def is_valid(entry: Mapping[str, Any], name: str, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
 from paranal.messages import Refusal
-from paranal.pki import lists, peers
+from paranal.pki import lists, peers, rollover
 
 
 def pki_trust(
@@ -29,8 +29,9 @@ def pki_trust(
     """
     try:
         authorities = [
-            _authority(published, view, member, domain, probe or {})
+            authority
             for member, domain in peers.trusted_members(consumer, view).items()
+            for authority in _authorities(published, view, member, domain, probe or {})
         ]
         files = peers.trust_files(consumer, authorities)
     except Refusal as refusal:
@@ -46,24 +47,40 @@ def pki_problems(view: Mapping[str, Any], published: str, probe: Mapping[str, An
     found = []
     for member, domain in peers.trusted_members("swanctl", view).items():
         try:
-            _authority(published, view, member, domain, probe)
+            _authorities(published, view, member, domain, probe)
         except Refusal as refusal:
             found.append(str(refusal))
     return found
 
 
-def _authority(
+def pki_withdrawn(view: Mapping[str, Any], probe: Mapping[str, Any]) -> list[str]:
+    """Return the members of whom this node trusts a root that the agreement no longer names."""
+    agreed = sorted(peers.agreed_roots(view).items())
+    return [member for member, roots in agreed if not _trusted(probe, member) <= set(roots)]
+
+
+def _authorities(
     published: str, view: Mapping[str, Any], member: str, domain: str, probe: Mapping[str, Any]
-) -> peers.PublicAuthority:
-    """Return one member's published authority, checked; warn of a list that is past its end."""
-    authority = peers.read(Path(published), member, domain)
-    peers.refuse_unagreed(authority, peers.agreed_roots(view)[member])
-    authority = lists.newest(authority, _kept(probe, member), datetime.now(UTC))
-    peers.refuse_older(authority, _held(probe, member))
-    if authority.crl_end <= datetime.now(UTC):
-        late = Refusal("PAR-0421", member=member, end=authority.crl_end)
-        Display().warning(str(late))
-    return authority
+) -> list[peers.PublicAuthority]:
+    """Return a member's agreed authorities, checked; warn of a list that is past its end."""
+    roots = peers.agreed_roots(view)[member]
+    chains = probe.get("tunnels", {}).get("chains")
+    rollover.refuse_removal(member, roots, _trusted(probe, member), chains)
+    now, kept = datetime.now(UTC), _kept(probe, member)
+    read = peers.read_agreed(Path(published), member, domain, roots)
+    found = [lists.newest(one, kept, now) for one in read]
+    for authority in found:
+        peers.refuse_older(authority, _held(probe, member))
+        if authority.crl_end <= now:
+            late = Refusal("PAR-0421", member=member, end=authority.crl_end)
+            Display().warning(str(late))
+    return found
+
+
+def _trusted(probe: Mapping[str, Any], member: str) -> set[str]:
+    """Return the roots of ``member`` (SHA-256, hex) that the node trusts already."""
+    trusted = probe.get("certificates", {}).get("trust", {}).get(member, {})
+    return {record["sha256"] for name, record in trusted.items() if name.endswith("root")}
 
 
 def _kept(probe: Mapping[str, Any], member: str) -> list[bytes]:
@@ -83,4 +100,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return filter name -> function."""
-        return {"pki_trust": pki_trust, "pki_problems": pki_problems}
+        return {
+            "pki_trust": pki_trust,
+            "pki_problems": pki_problems,
+            "pki_withdrawn": pki_withdrawn,
+        }

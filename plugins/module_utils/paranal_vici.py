@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,10 @@ def probe_tunnels(node: Node) -> dict[str, Any]:
     """Return ``{"planes": [data planes this node can carry], **loaded}``.
 
     ``loaded`` is ``{"texts": {NAME: SHA-256 of its section}, "ppks": {NAME: SHA-256 of its file},
-    "clean": bool}``. Clean is: charon
-    provably holds exactly what was applied last, the file says the same, no credential is newer,
-    and no superseded generation is left. It is ``{"absent": reason}`` where nobody can be asked.
+    "clean": bool, "chains": {PEER: [SHA-256 of the roots that its IKE_SAs stand on]}}``. Clean is:
+    charon provably holds exactly what was applied last, the file says the same, no credential is
+    newer, and no superseded generation is left. It is ``{"absent": reason}`` where nobody can be
+    asked.
     """
     return {"planes": data_planes(node), **_loaded(node)}
 
@@ -58,7 +60,7 @@ def ike_proof(node: Node) -> Callable[[Any], str]:
 
 def _loaded(node: Node) -> dict[str, Any]:
     try:
-        from paranal.tunnels import ppk
+        from paranal.tunnels import chains, ppk
         from paranal.tunnels.charon import Charon, CharonError
         from paranal.tunnels.reconcile import survey
         from paranal.tunnels.record import Paths, read_record
@@ -70,6 +72,15 @@ def _loaded(node: Node) -> dict[str, Any]:
         held = {name: one for name, one in record.held.items() if name not in record.superseded}
         with Charon() as charon:
             _, plan = survey(charon, list(held.values()), paths)
+            connections = [one["connection"] for one in record.held.values()]
+            files = (name for one in connections for name in one["config"]["remote"]["cacerts"])
+            standing = chains.chains(
+                connections,
+                charon.ike_sas(),
+                chains.pinned(files, paths.certificate),
+                lambda: chains.sent_leaves(charon.certificates()),
+                time.time(),
+            )
     except CharonError as error:
         return {"absent": str(error)}
     except Exception as error:
@@ -77,4 +88,4 @@ def _loaded(node: Node) -> dict[str, Any]:
         return {"absent": f"{type(error).__name__}: {error}"}
     texts = {name: hashlib.sha256(one["text"].encode()).hexdigest() for name, one in held.items()}
     clean = not plan.changes and not record.superseded
-    return {"texts": texts, "ppks": ppk.delivered(paths), "clean": clean}
+    return {"texts": texts, "ppks": ppk.delivered(paths), "clean": clean, "chains": standing}

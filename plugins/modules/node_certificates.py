@@ -68,6 +68,11 @@ options:
     description: Names of the leaves that O(issued_before) concerns, default all of them.
     type: list
     elements: str
+  confirmed:
+    description: The peers that said that they trust the newest generation of O(authority), which
+      stands beside it (C(pe-g2)); while the agreement names both, it issues once all have said so.
+    type: list
+    elements: str
   prove:
     description: Issue nothing; take every rotation that is under way to its end - see that the new
       leaf is the one that is sent, and that nothing of the old pair is left.

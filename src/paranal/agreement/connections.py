@@ -12,6 +12,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypedDict
 
 from paranal.agreement.address import host_prefix
@@ -20,6 +21,9 @@ from paranal.agreement.derive import FOREIGN
 
 Section = Mapping[str, Any]
 """A swanctl section: key -> text, list of texts, or a further section."""
+
+Anchor = str | Mapping[str, str]
+"""The digest of ``CC-root.pem``, or several by file name."""
 
 CA_DIRECTORY = "/etc/swanctl/x509ca"
 """Where swanctl looks for the files that ``cacerts`` names."""
@@ -63,17 +67,17 @@ class Connection(TypedDict):
     """The CHILD_SAs, sorted; empty for a line check."""
     crypto_profile: str
     digest: str
-    """SHA-256 (hex) over the configuration (but for its mark) and the peer's pinned root."""
+    """SHA-256 (hex) over the configuration (but for its mark) and the peer's pinned roots."""
     config: dict[str, Any]
     """The swanctl section itself."""
 
 
-def connections(view: Mapping[str, Any], anchors: Mapping[str, str]) -> list[Connection]:
+def connections(view: Mapping[str, Any], anchors: Mapping[str, Anchor]) -> list[Connection]:
     """Return every connection of this member, in the order of its peers' codes.
 
-    ``view`` is ``member_view``'s. ``anchors`` gives the digest of each peer's pinned root
-    (``anchor_digest``): a root that changes under its file name is a new generation too. Raises
-    ``KeyError`` for a peer without an anchor.
+    ``view`` is ``member_view``'s. ``anchors`` gives the digest (``anchor_digest``) of each peer's
+    pinned root, or while its authority is relieved of each of them by file name: a root that comes,
+    goes or changes under its name is a new generation too. Raises ``KeyError`` for a peer without.
     """
     return [_connection(view["member"], peer, anchors[peer["code"]]) for peer in view["peers"]]
 
@@ -84,6 +88,12 @@ def anchor_digest(certificate: bytes) -> str:
     Raises ``ValueError`` when it is not one PEM certificate.
     """
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.decode("ascii").strip())).hexdigest()
+
+
+def root_files(directory: Path, code: str) -> list[str]:
+    """Return the names of a member's roots in a directory of CAs, sorted; the first's if none."""
+    found = [*directory.glob(f"{code}-root.pem"), *directory.glob(f"{code}-g[1-9]*-root.pem")]
+    return sorted(path.name for path in found) or [f"{code}-root.pem"]
 
 
 def to_swanctl(connection: Connection, depth: int = 1) -> str:
@@ -105,11 +115,13 @@ def to_vici(connection: Connection, read: Callable[[str], bytes]) -> dict[str, A
     return {connection["name"]: {**connection["config"], "remote": remote}}
 
 
-def _connection(member: Mapping[str, Any], peer: Mapping[str, Any], anchor: str) -> Connection:
+def _connection(member: Mapping[str, Any], peer: Mapping[str, Any], anchor: Anchor) -> Connection:
     pair = peer["pair"]
     stem = f"{member['code']}-{peer['code']}"
-    config = _config(member, peer)
-    canonical = json.dumps({"config": config, "anchor": anchor}, sort_keys=True)
+    pins = {f"{peer['code']}-root.pem": anchor} if isinstance(anchor, str) else anchor
+    config = _config(member, peer, sorted(pins))
+    pinned = ",".join(pins[name] for name in sorted(pins))
+    canonical = json.dumps({"config": config, "anchor": pinned}, sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     config = _marked(config, digest)
     return {
@@ -137,7 +149,9 @@ def _marked(config: dict[str, Any], digest: str) -> dict[str, Any]:
     return {**config, **times}
 
 
-def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any]:
+def _config(
+    member: Mapping[str, Any], peer: Mapping[str, Any], roots: Sequence[str]
+) -> dict[str, Any]:
     pair, profile = peer["pair"], PROFILES[peer["pair"]["crypto_profile"]]
     initiates = pair["initiates"]
     config: dict[str, Any] = {
@@ -164,7 +178,7 @@ def _config(member: Mapping[str, Any], peer: Mapping[str, Any]) -> dict[str, Any
         "remote": {
             "auth": profile.trust_chain,
             "id": peer["identities"]["ike"],
-            "cacerts": [f"{peer['code']}-root.pem"],
+            "cacerts": list(roots),
             "revocation": "strict",
         },
     }

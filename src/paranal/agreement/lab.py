@@ -10,7 +10,7 @@ import yaml
 from paranal.agreement import bundle as bundles
 from paranal.agreement import signatures
 from paranal.agreement.bundle import Bundle
-from paranal.agreement.connections import anchor_digest
+from paranal.agreement.connections import anchor_digest, root_files
 from paranal.agreement.load import Agreement, load
 
 ALLOWED = "signers/allowed_signers"
@@ -39,11 +39,13 @@ def ensure(lab: Path) -> list[str]:
 
 
 def _rooted(document: dict[str, Any], authorities: Path) -> dict[str, Any]:
-    """Return the document with each member's published root."""
-    members = {
-        code: {**member, "roots": [anchor_digest((authorities / f"{code}-root.pem").read_bytes())]}
-        for code, member in document["members"].items()
-    }
+    """Return the document with each member's roots: those it names that are published, or all."""
+    members = {}
+    for code, member in document["members"].items():
+        files = root_files(authorities, code)
+        published = [anchor_digest((authorities / name).read_bytes()) for name in files]
+        named = [root for root in member.get("roots", []) if root in published]
+        members[code] = {**member, "roots": named or published[:1]}
     return {**document, "members": members}
 
 

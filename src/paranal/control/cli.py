@@ -161,8 +161,8 @@ def _taken(place: Place, view: View, data: bytes, *, again: bool) -> dict[str, A
 
 
 def _revoked_before(place: Place, view: View, news: News) -> frozenset[int]:
-    held = {one.member: one for one in place.authorities(view)}
-    return lists.revoked(held[news.member])
+    held = {one.stem: one for one in place.authorities(view)}
+    return lists.revoked(held[news.authority.stem])
 
 
 def _identity(view: View, member: str) -> str | None:
@@ -196,8 +196,9 @@ def _tell(caller: Caller, peer: Peer, sent: Sequence[bytes]) -> str | None:
 
 
 def _own(place: Place, view: View) -> list[bytes]:
-    own = next(one for one in place.authorities(view) if one.member == view.member.code)
-    return [crl.public_bytes(Encoding.PEM) for crl in (own.root_crl, own.issuing_crl)]
+    own = (one for one in place.authorities(view) if one.member == view.member.code)
+    found = (crl for one in own for crl in (one.root_crl, one.issuing_crl))
+    return [crl.public_bytes(Encoding.PEM) for crl in found]
 
 
 def _read(path: Path) -> bytes:

@@ -86,7 +86,7 @@ def _tried(step: Callable[[], None]) -> str:
 def _in_haproxy(news: News, ask: Ask) -> None:
     one = news.authority
     path = f"{peers.HAPROXY}/{one.member}.crl"
-    haproxy.load_list(path, peers.trust_files("haproxy", [one])[path], ask)
+    haproxy.load_list(path, peers.trust_files("haproxy", news.generations)[path], ask)
     wanted = haproxy.entries(one.member, lists.revoked(one), one.is_withdrawn)
     haproxy.refuse(wanted, ask)
 

@@ -22,7 +22,7 @@ INBOX = Path("/var/lib/paranal/control")
 
 def put(news: News, folder: Path) -> None:
     """Leave a list in the inbox, over an older one; raises ``Refusal`` PAR-0910."""
-    path = folder / f"{news.member}-{news.name}.crl"
+    path = folder / news.file
     try:
         write_atomic(path, news.crl.public_bytes(Encoding.PEM), 0o644)
     except OSError as error:

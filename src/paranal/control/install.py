@@ -42,8 +42,7 @@ class Place:
         found, first = [], None
         for member in (view.member, *view.peers):
             try:
-                one = peers.installed(member.code, member.domain, self.real(peers.SWANCTL))
-                found.append(one)
+                found += peers.installed(member.code, member.domain, self.real(peers.SWANCTL))
             except Refusal as refusal:
                 first = first or refusal
         if first and not found:
@@ -63,7 +62,7 @@ class Place:
         """Keep a list and put it in place; return the paths that changed."""
         text = news.crl.public_bytes(Encoding.PEM)
         self._owed(news).touch()
-        files = {f"{KEPT}/{news.member}-{news.name}.crl": text} | self._files(news)
+        files = {f"{KEPT}/{news.file}": text} | self._files(news)
         return list(self._written(files))
 
     def settle(self, news: News) -> None:
@@ -71,20 +70,21 @@ class Place:
         self._owed(news).unlink(missing_ok=True)
 
     def _owed(self, news: News) -> Path:
-        return self.real(KEPT / f"{news.member}-{news.name}.owed")
+        return self.real((KEPT / news.file).with_suffix(".owed"))
 
     def _files(self, news: News) -> dict[str, bytes]:
         """Return the lists of charon and HAProxy, where it has any, and the record of both."""
-        one = news.authority
-        texts = peers.trust_files("swanctl", [one]) | {
+        every = news.generations
+        texts = peers.trust_files("swanctl", every) | {
             path: text
-            for path, text in peers.trust_files("haproxy", [one]).items()
+            for path, text in peers.trust_files("haproxy", every).items()
             if self.real(path).exists()
         }
         files = {path: text.encode() for path, text in texts.items() if path.endswith(".crl")}
         recorded = self.real(peers.TRUST_RECORD)
         records = json.loads(recorded.read_bytes()) if recorded.exists() else {}
-        text = peers.record_text({**records, news.member: peers.record(one)})
+        mine = {name: each for one in every for name, each in peers.record(one).items()}
+        text = peers.record_text({**records, news.member: mine})
         return files | {peers.TRUST_RECORD: text.encode()}
 
     def _written(self, files: dict[str, bytes]) -> Iterable[str]:

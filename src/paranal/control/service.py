@@ -41,7 +41,7 @@ class Service:
         self.settings = settings
         self.view = watched_view(settings.view, settings.suspended)
         code, folder = self.view().member.code, settings.swanctl / "x509crl"
-        own = tuple(folder / f"{code}-{name}.crl" for name in ("root", "issuing"))
+        own = tuple(sorted(folder.glob(f"{code}-*.crl")))  # of each generation of our authority
         self.relay = Relay(self.caller, own)
 
     def caller(self) -> Caller:
@@ -62,7 +62,7 @@ class Service:
         if news.is_newer:
             inbox.put(news, self.settings.inbox)
             text = news.crl.public_bytes(Encoding.PEM)
-            self.relay.tell({f"{news.member}-{news.name}.crl": text}, without=peer.code)
+            self.relay.tell({news.file: text}, without=peer.code)
         journal.say(
             "list taken" if news.is_newer else "list known", member=peer.code, source=news.member
         )
@@ -83,11 +83,11 @@ class Service:
         found = []
         for member in (view.member, *view.peers):
             try:
-                one = peers.installed(member.code, member.domain, self.settings.swanctl)
+                held = peers.installed(member.code, member.domain, self.settings.swanctl)
             except Refusal as refusal:  # that member's lists have no place; the others' do
                 journal.say("not readable", level="error", source=member.code, code=refusal.code)
                 continue
-            found.append(lists.newest(one, waiting, datetime.now(UTC)))
+            found += [lists.newest(one, waiting, datetime.now(UTC)) for one in held]
         return found
 
 

@@ -43,7 +43,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from paranal.messages import Refusal
 from paranal.pki import certificates
-from paranal.pki.certificates import REASONS, Revocation, SigningKey
+from paranal.pki.certificates import REASONS, Revocation, SigningKey, authority_stem
 from paranal.pki.profiles import LEAF_LIFE, Profile, checked_names, profile_named
 from paranal.pki.storage import Register, locked, sync_directory, write_atomic
 
@@ -201,6 +201,7 @@ class CertificateAuthority:
             settings = json.loads((directory / "ca.json").read_text(encoding="utf-8"))
             self.member: str = settings["member"]
             self.domain: str = settings["domain"]
+            self.generation: int = settings.get("generation", 1)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Refusal("PAR-0401", directory=directory, reason=error) from None
         self._clock = clock
@@ -364,13 +365,14 @@ class CertificateAuthority:
     def publish(self, target: Path, *, dry: bool = False) -> list[str]:
         """Put the public half into ``target``: ``ca/CC-{root,issuing}.pem``, ``crl/CC-….crl``.
 
-        Returns the files that changed, or with ``dry`` would change, relative to ``target``.
+        A later generation stands beside the first as ``CC-g2-root.pem`` and its like. Returns the
+        files that changed, or with ``dry`` would change, relative to ``target``.
         """
         content = {}
-        lists = self.lists()
+        lists, stem = self.lists(), authority_stem(self.member, self.generation)
         for name, signer in (("root", self._root), ("issuing", self._issuing)):
-            content[f"ca/{self.member}-{name}.pem"] = signer.certificate.public_bytes(Encoding.PEM)
-            content[f"crl/{self.member}-{name}.crl"] = lists[name].public_bytes(Encoding.PEM)
+            content[f"ca/{stem}-{name}.pem"] = signer.certificate.public_bytes(Encoding.PEM)
+            content[f"crl/{stem}-{name}.crl"] = lists[name].public_bytes(Encoding.PEM)
         changed = []
         for relative, data in content.items():
             path = target / relative
@@ -387,7 +389,11 @@ class CertificateAuthority:
         with locked(self.directory):
             now = self._clock()
             signers = {"root": self._root, "issuing": self._issuing}
-            report: dict[str, Any] = {"member": self.member, "domain": self.domain}
+            report: dict[str, Any] = {
+                "member": self.member,
+                "domain": self.domain,
+                "generation": self.generation,
+            }
             for name, signer in signers.items():
                 crl = signer.crl
                 report[name] = {

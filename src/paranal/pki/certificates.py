@@ -53,6 +53,11 @@ class Revocation:
     reason: str
 
 
+def authority_stem(member: str, generation: int) -> str:
+    """Return how the files of a member's authority begin: ``pe``, ``pe-g2``."""
+    return member if generation == 1 else f"{member}-g{generation}"
+
+
 def new_key() -> SigningKey:
     """Make a P-384 key."""
     return ec.generate_private_key(ec.SECP384R1())

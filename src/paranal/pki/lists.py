@@ -34,11 +34,18 @@ class News:
     authority: PublicAuthority
     name: str
     is_newer: bool
+    generations: tuple[PublicAuthority, ...] = ()
+    """All generations of the member's authority that we hold, this one with its list."""
 
     @property
     def member(self) -> str:
         """Whose list it is."""
         return self.authority.member
+
+    @property
+    def file(self) -> str:
+        """What its file is called."""
+        return f"{self.authority.stem}-{self.name}.crl"
 
     @property
     def crl(self) -> x509.CertificateRevocationList:
@@ -93,7 +100,8 @@ def judge(
     signed (PAR-0909), one outside its life (PAR-0908), an older one (PAR-0906), and another under
     the number of the one that we hold (PAR-0907).
     """
-    authority, name = _owner(crl, held)
+    everybody = list(held)
+    authority, name = _owner(crl, everybody)
     member, before = authority.member, list_of(authority, name)
     if not _is_whole(crl):
         raise Refusal("PAR-0909", member=member, list=name)
@@ -105,7 +113,10 @@ def judge(
         raise Refusal("PAR-0906", member=member, list=name, number=number, held=known)
     if number == known and der(crl) != der(before):
         raise Refusal("PAR-0907", member=member, list=name, number=number)
-    return News(with_list(authority, name, crl), name, number > known)
+    new = with_list(authority, name, crl)
+    mine = (one for one in everybody if one.member == member)
+    generations = tuple(new if one is authority else one for one in mine)
+    return News(new, name, number > known, generations)
 
 
 def newest(authority: PublicAuthority, others: Iterable[bytes], now: datetime) -> PublicAuthority:

@@ -1,13 +1,16 @@
 """What members publish to each other, checked before it is trusted, and where a node keeps it.
 
 ``PUBLISHED/{ca/CC-{root,issuing}.pem,crl/CC-{root,issuing}.crl}`` is all that one member gives to
-the others (``CertificateAuthority.publish``). ``read`` takes one member's four files and refuses
-what does not hold together; ``trust_files`` lays them out for charon and for HAProxy.
+the others (``CertificateAuthority.publish``); a later generation of its authority stands beside as
+``CC-g2-…`` (docs/adr/0019). ``read`` takes the four files of one generation and refuses what does
+not hold together, ``read_agreed`` those that the agreement names; ``trust_files`` lays them out for
+charon and for HAProxy.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,27 +23,36 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.messages import Refusal
-from paranal.pki.certificates import MALFORMED, crl_number, is_issued_by, key_type
+from paranal.pki.certificates import MALFORMED, authority_stem, crl_number, is_issued_by, key_type
 from paranal.pki.storage import write_atomic
 
 SWANCTL = "/etc/swanctl"
 HASH_OCTETS_AT_LEAST = 32
 HAPROXY = "/etc/haproxy/paranal"
 TRUST_RECORD = "/etc/paranal/trust.json"
-"""``{MEMBER: {root, issuing: {"number", "sha256"}}}``: what a node trusts, to probe and audit."""
+"""``{MEMBER: {root, issuing: {"number", "sha256"}}}``: what a node trusts, to probe and audit; of a
+later generation ``g2-root``, ``g2-issuing``."""
+
+_ROOT = re.compile(r"(?P<member>[a-z]{2})(-g(?P<generation>[1-9][0-9]*))?-root\.pem")
 
 Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
 class PublicAuthority:
-    """One member's public half: two certificates and their two revocation lists."""
+    """One generation of a member's public half: two certificates, two revocation lists."""
 
     member: str
     root: x509.Certificate
     issuing: x509.Certificate
     root_crl: x509.CertificateRevocationList
     issuing_crl: x509.CertificateRevocationList
+    generation: int = 1
+
+    @property
+    def stem(self) -> str:
+        """How the names of its files begin."""
+        return authority_stem(self.member, self.generation)
 
     @property
     def is_withdrawn(self) -> bool:
@@ -50,8 +62,13 @@ class PublicAuthority:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The lists' numbers by ``root`` and ``issuing``."""
-        return {"root": crl_number(self.root_crl), "issuing": crl_number(self.issuing_crl)}
+        """The lists' numbers by their names in ``TRUST_RECORD``."""
+        lists = {"root": self.root_crl, "issuing": self.issuing_crl}
+        return {self.recorded(name): crl_number(crl) for name, crl in lists.items()}
+
+    def recorded(self, name: str) -> str:
+        """Return the name of ``root`` or ``issuing`` in ``TRUST_RECORD``."""
+        return f"{self.stem}-{name}".removeprefix(f"{self.member}-")
 
     @property
     def crl_end(self) -> datetime:
@@ -60,42 +77,86 @@ class PublicAuthority:
         return min(end for end in ends if end is not None)
 
 
-def read(published: Path, member: str, domain: str) -> PublicAuthority:
-    """Return ``member``'s published authority, checked.
+def read(published: Path, member: str, domain: str, generation: int = 1) -> PublicAuthority:
+    """Return one generation of ``member``'s published authority, checked.
 
     Refuses (PAR-0418) a missing or unreadable file and (PAR-0419) one that does not belong: a
     chain or list with a wrong signature, a key that is not P-384, a CA that is not limited to
     ``domain`` by a critical permitted name constraint, an issuing CA its root withdrew.
     """
     folders = published / "ca", published / "crl"
-    authority = _read(folders, member)
+    authority = _read(folders, member, generation)
     _refuse_faults(_faults(authority, folders, domain), member)
     _refuse_faults([_withdrawn(authority, folders)], member)
     return authority
 
 
-def installed(member: str, domain: str, swanctl: Path = Path(SWANCTL)) -> PublicAuthority:
-    """Return ``member``'s authority as this node has it for charon; refuses as ``read`` does.
+def installed(member: str, domain: str, swanctl: Path = Path(SWANCTL)) -> list[PublicAuthority]:
+    """Return ``member``'s authorities as this node has them for charon; refuses as ``read`` does.
 
     An issuing CA that its root withdrew is read all the same: what it signed is refused by charon
     and HAProxy, and its next list must still find its place.
     """
     folders = swanctl / "x509ca", swanctl / "x509crl"
-    authority = _read(folders, member)
-    _refuse_faults(_faults(authority, folders, domain), member)
-    return authority
+    found = [_read(folders, member, generation) for generation in generations(folders[0], member)]
+    for authority in found:
+        _refuse_faults(_faults(authority, folders, domain), member)
+    return found
 
 
-def _read(folders: tuple[Path, Path], member: str) -> PublicAuthority:
+def _read(folders: tuple[Path, Path], member: str, generation: int) -> PublicAuthority:
     """Return what stands in a folder of CAs and one of lists."""
-    ca, crl = folders
+    (ca, crl), stem = folders, authority_stem(member, generation)
     return PublicAuthority(
         member,
-        root=_load(ca / f"{member}-root.pem", _certificate, member),
-        issuing=_load(ca / f"{member}-issuing.pem", _certificate, member),
-        root_crl=_load(crl / f"{member}-root.crl", _list, member),
-        issuing_crl=_load(crl / f"{member}-issuing.crl", _list, member),
+        root=_load(ca / f"{stem}-root.pem", _certificate, member),
+        issuing=_load(ca / f"{stem}-issuing.pem", _certificate, member),
+        root_crl=_load(crl / f"{stem}-root.crl", _list, member),
+        issuing_crl=_load(crl / f"{stem}-issuing.crl", _list, member),
+        generation=generation,
     )
+
+
+def read_agreed(
+    published: Path, member: str, domain: str, roots: Collection[str]
+) -> list[PublicAuthority]:
+    """Return every published authority of ``member`` that is agreed, the oldest first.
+
+    ``roots`` are SHA-256 (hex) of their roots' DER, from the agreement. Another generation is
+    passed over, for it is not agreed yet, or no more: whoever can write where members publish could
+    else put a country's own CA there. Refuses what ``read`` refuses, a member none of whose roots
+    is agreed (PAR-0436) and an agreed root that is not among those published (PAR-0449).
+    """
+    found = _agreed(published, member, domain, roots)
+    for digest in sorted(set(roots) - {_digest(one.root) for one in found}):
+        raise Refusal("PAR-0449", path=published, member=member, root=digest[:16])
+    return found
+
+
+def _agreed(
+    directory: Path, member: str, domain: str, roots: Collection[str]
+) -> list[PublicAuthority]:
+    """Return what ``read_agreed`` does, also where an agreed root has no file here."""
+    found, others = [], []
+    for generation in generations(directory / "ca", member):
+        path = directory / f"ca/{authority_stem(member, generation)}-root.pem"
+        digest = _digest(_load(path, _certificate, member))
+        if digest in roots:
+            found.append(read(directory, member, domain, generation))
+        else:
+            others.append(digest)
+    if not found:  # what does not hold together is said before that nobody agreed on it
+        read(directory, member, domain, generations(directory / "ca", member)[-1])
+        agreed = ", ".join(root[:16] for root in roots) or "-"
+        raise Refusal("PAR-0436", member=member, found=others[-1][:16], agreed=agreed)
+    return found
+
+
+def generations(directory: Path, member: str) -> list[int]:
+    """Return the generations of ``member``'s authority in a directory of CAs; the first if none."""
+    names = [_ROOT.fullmatch(path.name) for path in directory.glob(f"{member}*-root.pem")]
+    found = {int(name["generation"] or 1) for name in names if name and name["member"] == member}
+    return sorted(found or {1})
 
 
 def accept(
@@ -108,15 +169,19 @@ def accept(
     than those we hold (PAR-0420, a replay) or already over (PAR-0421). Of what we hold only the
     lists' numbers count: files of two generations, left by a crash, are thus replaced.
     """
-    new = read(received, member, domain)
-    refuse_unagreed(new, roots)
-    lists = {name: published / f"crl/{member}-{name}.crl" for name in ("root", "issuing")}
-    held = {name: _load(path, _number, member) for name, path in lists.items() if path.exists()}
-    refuse_older(new, held)
-    if new.crl_end <= now:
-        raise Refusal("PAR-0421", member=member, end=new.crl_end)
+    new = _agreed(received, member, domain, roots)
+    for one in new:
+        lists = {name: published / f"crl/{one.stem}-{name}.crl" for name in ("root", "issuing")}
+        held = {
+            one.recorded(name): _load(path, _number, member)
+            for name, path in lists.items()
+            if path.exists()
+        }
+        refuse_older(one, held)
+        if one.crl_end <= now:
+            raise Refusal("PAR-0421", member=member, end=one.crl_end)
     changed = []
-    for relative in public_files(member):
+    for relative in (path for one in new for path in public_files(member, one.generation)):
         content = (received / relative).read_bytes()
         target = published / relative
         if not target.exists() or target.read_bytes() != content:
@@ -126,10 +191,10 @@ def accept(
     return changed
 
 
-def public_files(member: str) -> tuple[str, ...]:
-    """Return the four files a member publishes, relative to the published directory."""
+def public_files(member: str, generation: int = 1) -> tuple[str, ...]:
+    """Return the four files of one generation, relative to the published directory."""
     return tuple(
-        f"{folder}/{member}-{name}.{suffix}"
+        f"{folder}/{authority_stem(member, generation)}-{name}.{suffix}"
         for folder, suffix in (("ca", "pem"), ("crl", "crl"))
         for name in ("root", "issuing")
     )
@@ -139,18 +204,6 @@ def agreed_roots(view: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the digests of each member's roots that a view brings from the agreement."""
     members = (view["member"], *view["peers"])
     return {member["code"]: member.get("roots", []) for member in members}
-
-
-def refuse_unagreed(authority: PublicAuthority, roots: Collection[str]) -> None:
-    """Refuse (PAR-0436) an authority whose root is not one that the agreement names.
-
-    ``roots`` are SHA-256 (hex) of their DER. Whoever can write where members publish could else
-    put a country's own CA in its place.
-    """
-    found = _digest(authority.root)
-    if found not in roots:
-        agreed = ", ".join(root[:16] for root in roots) or "-"
-        raise Refusal("PAR-0436", member=authority.member, found=found[:16], agreed=agreed)
 
 
 def refuse_older(authority: PublicAuthority, held: Mapping[str, int]) -> None:
@@ -176,10 +229,17 @@ def trusted_members(consumer: str, view: Mapping[str, Any]) -> dict[str, str]:
 
 def trust_files(consumer: str, authorities: Sequence[PublicAuthority]) -> dict[str, str]:
     """Return target path -> content of the trust that ``swanctl`` or ``haproxy`` keeps."""
+    files: dict[str, str] = {}
     if consumer == "haproxy":
-        return {path: text for one in authorities for path, text in _for_haproxy(one).items()}
-    files = {path: text for one in authorities for path, text in _for_swanctl(one).items()}
-    files[TRUST_RECORD] = record_text({one.member: record(one) for one in authorities})
+        for one in authorities:  # the generations of one member share its two files
+            for path, text in _for_haproxy(one).items():
+                files[path] = files.get(path, "") + text
+        return files
+    records: dict[str, dict[str, object]] = {}
+    for one in authorities:
+        files |= _for_swanctl(one)
+        records.setdefault(one.member, {}).update(record(one))
+    files[TRUST_RECORD] = record_text(records)
     return files
 
 
@@ -190,10 +250,10 @@ def record_text(records: Mapping[str, object]) -> str:
 
 def _for_swanctl(one: PublicAuthority) -> dict[str, str]:
     return {
-        f"{SWANCTL}/x509ca/{one.member}-root.pem": _pem(one.root),
-        f"{SWANCTL}/x509ca/{one.member}-issuing.pem": _pem(one.issuing),
-        f"{SWANCTL}/x509crl/{one.member}-root.crl": _pem(one.root_crl),
-        f"{SWANCTL}/x509crl/{one.member}-issuing.crl": _pem(one.issuing_crl),
+        f"{SWANCTL}/x509ca/{one.stem}-root.pem": _pem(one.root),
+        f"{SWANCTL}/x509ca/{one.stem}-issuing.pem": _pem(one.issuing),
+        f"{SWANCTL}/x509crl/{one.stem}-root.crl": _pem(one.root_crl),
+        f"{SWANCTL}/x509crl/{one.stem}-issuing.crl": _pem(one.issuing_crl),
     }
 
 
@@ -204,12 +264,12 @@ def _for_haproxy(one: PublicAuthority) -> dict[str, str]:
     }
 
 
-def record(one: PublicAuthority) -> dict[str, dict[str, object]]:
-    """Return one member's entry in ``TRUST_RECORD``."""
+def record(one: PublicAuthority) -> dict[str, object]:
+    """Return what one generation gives to its member's entry in ``TRUST_RECORD``."""
     pairs = {"root": one.root, "issuing": one.issuing}
     return {
-        name: {
-            "number": one.numbers[name],
+        one.recorded(name): {
+            "number": one.numbers[one.recorded(name)],
             "sha256": _digest(certificate),
         }
         for name, certificate in pairs.items()
@@ -264,10 +324,8 @@ def _refuse_faults(found: Iterable[Found], member: str) -> None:
 
 def _faults(one: PublicAuthority, folders: tuple[Path, Path], domain: str) -> list[Found]:
     """Return each file with what is wrong with it, or None (Spanish, English)."""
-    root, issuing = (folders[0] / f"{one.member}-{name}.pem" for name in ("root", "issuing"))
-    root_crl, issuing_crl = (
-        folders[1] / f"{one.member}-{name}.crl" for name in ("root", "issuing")
-    )
+    root, issuing = (folders[0] / f"{one.stem}-{name}.pem" for name in ("root", "issuing"))
+    root_crl, issuing_crl = (folders[1] / f"{one.stem}-{name}.crl" for name in ("root", "issuing"))
     chain = ("su firma no es de la raíz", "its signature is not the root's")
     signature = ("su firma no es de su autoridad", "its signature is not its authority's")
     return [
@@ -282,7 +340,7 @@ def _faults(one: PublicAuthority, folders: tuple[Path, Path], domain: str) -> li
 
 def _withdrawn(one: PublicAuthority, folders: tuple[Path, Path]) -> Found:
     withdrawn = ("la raíz la revocó", "the root revoked it")
-    return folders[0] / f"{one.member}-issuing.pem", withdrawn if one.is_withdrawn else None
+    return folders[0] / f"{one.stem}-issuing.pem", withdrawn if one.is_withdrawn else None
 
 
 def _ca_fault(certificate: x509.Certificate, domain: str) -> Fault:

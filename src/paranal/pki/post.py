@@ -29,6 +29,7 @@ from paranal.messages import Refusal
 from paranal.pki import certificates
 from paranal.pki.authority import RENEW_AT_FRACTION, CertificateAuthority, key_digest
 from paranal.pki.renewal import is_due
+from paranal.pki.rollover import directories
 from paranal.pki.storage import write_atomic
 
 NATIONAL_PORT = 7440
@@ -68,7 +69,7 @@ def enrol(
     }
     given: dict[str, str] = {
         "settings": json.dumps(settings, indent=1, sort_keys=True) + "\n",
-        "ca": authority.root.public_bytes(Encoding.PEM).decode(),
+        "ca": "".join(_trusted(authority, member.get("roots", []))),
     }
     serial = None
     if not _is_good(_ask(run, post, "held", b""), name, authority, issued_before):
@@ -78,6 +79,13 @@ def enrol(
         serial = f"{issued.certificate.serial_number:x}"
     _ask(run, post, "install", json.dumps(given).encode())
     return {"post": name, "issued": serial}
+
+
+def _trusted(authority: CertificateAuthority, agreed: Sequence[str]) -> list[str]:
+    """Return the roots (PEM) that a post trusts: each generation's that the agreement names."""
+    beside = [CertificateAuthority(one).root for one in directories(authority.directory)]
+    roots = [root for root in beside if certificates.fingerprint(root) in agreed]
+    return [root.public_bytes(Encoding.PEM).decode() for root in roots or [authority.root]]
 
 
 def _ask(run: Run, post: str, word: str, given: bytes) -> bytes:

@@ -97,7 +97,7 @@ def list_alarms(lists: Mapping[str, Standing]) -> list[dict[str, str]]:
     """Return the alarms of lists (``CC-root``, ``CC-issuing``); the offline root's has its own."""
     found = []
     for name, each in lists.items():
-        member, _, authority = name.partition("-")
+        member, authority = name.partition("-")[0], name.rpartition("-")[2]
         if each["alarm"] is not None:
             code = "PAR-0446" if authority == "root" else "PAR-0445"
             found.append(Refusal(code, member=member, days=each["days_left"]).as_dict())

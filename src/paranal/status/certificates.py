@@ -35,7 +35,7 @@ def read_leaves(paths: Mapping[str, Path] = LEAVES) -> tuple[Certificate, ...]:
 
 
 def read_crls(countries: Iterable[str], folder: Path = CRLS) -> tuple[Crl, ...]:
-    """Return both lists of each country, those that are there.
+    """Return both lists of each generation of each country's authority, those that are there.
 
     A list without a next update counts as due at once: nobody could tell a stale one from it.
     Raises ``OSError`` or ``ValueError`` for a bad one.
@@ -43,8 +43,7 @@ def read_crls(countries: Iterable[str], folder: Path = CRLS) -> tuple[Crl, ...]:
     found = []
     for country in countries:
         for authority in ("root", "issuing"):
-            path = folder / f"{country}-{authority}.crl"
-            if path.exists():
+            for path in sorted(folder.glob(f"{country}*-{authority}.crl")):
                 crl = _crl(path.read_bytes())
                 due = crl.next_update_utc or crl.last_update_utc
                 found.append(Crl(country, authority, crl.last_update_utc, due))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from paranal.agreement.connections import Connection, anchor_digest, connections
+from paranal.agreement.connections import Connection, anchor_digest, connections, root_files
 from paranal.messages import Refusal
 from paranal.tunnels.record import Paths
 
@@ -14,12 +15,16 @@ def declared_here(view: dict[str, Any], paths: Paths) -> list[Connection]:
 
     Raises ``Refusal`` PAR-0705 when a peer's root certificate is missing or unreadable.
     """
-    anchors = {}
-    for peer in view["peers"]:
-        name = f"{peer['code']}-root.pem"
+    folder = paths.swanctl / "x509ca"
+    return connections(view, {peer["code"]: _pins(folder, peer["code"]) for peer in view["peers"]})
+
+
+def _pins(folder: Path, code: str) -> dict[str, str]:
+    pins = {}
+    for name in root_files(folder, code):
         try:
-            anchors[peer["code"]] = anchor_digest(paths.certificate(name))
+            pins[name] = anchor_digest((folder / name).read_bytes())
         except (OSError, ValueError) as error:
-            where = str(paths.swanctl / "x509ca" / name)
-            raise Refusal("PAR-0705", where=where, member=peer["code"], reason=str(error)) from None
-    return connections(view, anchors)
+            where = str(folder / name)
+            raise Refusal("PAR-0705", where=where, member=code, reason=str(error)) from None
+    return pins

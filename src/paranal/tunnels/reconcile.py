@@ -16,7 +16,7 @@ from paranal.agreement.connections import Connection, to_swanctl, to_vici
 from paranal.messages import Refusal
 from paranal.tunnels import ppk
 from paranal.tunnels.charon import CharonError, IkeSa
-from paranal.tunnels.plan import Plan, make_plan, reauthentications, take_up
+from paranal.tunnels.plan import Plan, make_plan, reauthentications, stem, take_up
 from paranal.tunnels.record import (
     Declared,
     Held,
@@ -155,7 +155,7 @@ def _load(
 ) -> Record:
     """Load everything new and only then write file and record; or undo all of it and refuse."""
     wanted = {entry["connection"]["name"]: entry for entry in declared}
-    after = _next_record(declared, record, plan)
+    after, elders = _next_record(declared, record, plan), _elders(declared, record, plan)
     after.started, after.credentials = charon.started().identity, credentials(paths)
     # Durable before the first of them begins: a run that dies here leaves them to the next.
     after.reauthenticate = sorted(set(plan.reauthenticate))
@@ -175,7 +175,7 @@ def _load(
         failing = str(paths.file)
         after.save(paths)
     except (CharonError, OSError) as error:
-        _undo(charon, record, plan, paths)
+        _undo(charon, {**record.held, **elders}, record, plan, paths)
         raise Refusal("PAR-0702", connection=failing, reason=str(error)) from error
     return after
 
@@ -203,9 +203,30 @@ def _narrowed(held: Held, channels: Sequence[str]) -> Held:
     return {**held, "connection": less, "text": to_swanctl(less) + "\n"}
 
 
+def _repinned(held: Held, heir: Connection | None) -> Held:
+    """Return an elder without the peer's roots that its heir no longer pins: their files are gone.
+
+    It must not keep a withdrawn root alive, and a charon that starts must be able to load it.
+    """
+    connection = held["connection"]
+    remote = connection["config"]["remote"]
+    wanted = heir["config"]["remote"]["cacerts"] if heir else remote["cacerts"]
+    left = [name for name in remote["cacerts"] if name in wanted] or wanted
+    if left == remote["cacerts"]:
+        return held
+    config = {**connection["config"], "remote": {**remote, "cacerts": list(left)}}
+    less: Connection = {**connection, "config": config}
+    return {**held, "connection": less, "text": to_swanctl(less) + "\n"}
+
+
+def _elders(declared: Sequence[Declared], record: Record, plan: Plan) -> dict[str, Held]:
+    heirs = {entry["connection"]["stem"]: entry["connection"] for entry in declared}
+    return {name: _repinned(record.held[name], heirs.get(stem(name))) for name in plan.keep}
+
+
 def _next_record(declared: Sequence[Declared], record: Record, plan: Plan) -> Record:
     """Return the record of the declared connections and of those kept beside them."""
-    held = {name: record.held[name] for name in plan.keep}
+    held = _elders(declared, record, plan)
     for name, channels in plan.narrow.items():
         held[name] = _narrowed(held[name], channels)
     for entry in declared:
@@ -218,15 +239,20 @@ def _next_record(declared: Sequence[Declared], record: Record, plan: Plan) -> Re
     return Record(held=held, superseded=sorted(plan.keep), renew=renew)
 
 
-def _undo(charon: Daemon, record: Record, plan: Plan, paths: Paths) -> None:
-    """Give charon back what it held before; the file was not touched yet."""
+def _undo(
+    charon: Daemon, before: Mapping[str, Held], record: Record, plan: Plan, paths: Paths
+) -> None:
+    """Give charon back what it held ``before``; the file was not touched yet.
+
+    A root whose file is gone stays gone: an elder is there as ``_repinned`` has it.
+    """
     loaded = charon.connections()
     for name in plan.load:
         if name in loaded and name not in record.held:
             charon.unload(name)
     for name in plan.load + touched(record, plan):
-        if name in record.held:
-            charon.load(to_vici(record.held[name]["connection"], paths.certificate))
+        if name in before:
+            charon.load(to_vici(before[name]["connection"], paths.certificate))
 
 
 def _end(charon: Daemon, plan: Plan) -> None:

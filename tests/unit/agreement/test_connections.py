@@ -166,6 +166,17 @@ def test_a_new_root_under_the_same_file_name_is_a_new_generation() -> None:
     assert after[2]["name"] == declared("pe")["mx"]["name"]
 
 
+@pytest.mark.req("B5")
+def test_two_pinned_roots_are_a_new_generation_and_one_is_what_it_was() -> None:
+    before, first = declared("pe")["co"], {"co-root.pem": ANCHORS["co"]}
+    assert connections(view("pe"), {**ANCHORS, "co": first})[1] == before
+    both = connections(view("pe"), {**ANCHORS, "co": {**first, "co-g2-root.pem": "f" * 64}})[1]
+    assert both["config"]["remote"]["cacerts"] == ["co-g2-root.pem", "co-root.pem"]
+    heir = connections(view("pe"), {**ANCHORS, "co": {"co-g2-root.pem": "f" * 64}})[1]
+    assert heir["config"]["remote"]["cacerts"] == ["co-g2-root.pem"]
+    assert len({one["name"] for one in (before, both, heir)}) == 3
+
+
 def test_a_peer_without_a_published_root_is_an_error() -> None:
     with pytest.raises(KeyError):
         connections(view("pe"), {})

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.control import inbox
 from paranal.control.install import KEPT
 from paranal.messages import Refusal
-from paranal.pki import lists, peers
+from paranal.pki import CertificateAuthority, lists, peers
+from paranal.pki.certificates import fingerprint
 
 if TYPE_CHECKING:
     from tests.unit.control.conftest import Holding
@@ -38,6 +40,33 @@ def test_a_newer_list_stands_wherever_its_readers_look_and_in_the_record(node: H
     # What charon's role would write is the same, octet for octet.
     assert node.place.real("/etc/swanctl/x509crl/pe-issuing.crl").read_bytes() == text
     assert not node.place.install(news)
+
+
+@pytest.mark.req("B5")
+def test_a_list_of_one_generation_leaves_the_others_lists_where_they_are(
+    node: Holding, tmp_path: Path
+) -> None:
+    second = CertificateAuthority.create(
+        tmp_path / "ca" / "pe-g2", "pe", node.peer.domain, b"another passphrase", generation=2
+    )
+    for one in (node.peer, second):
+        one.publish(tmp_path / "published")
+    roots = [fingerprint(one.root) for one in (node.peer, second)]
+    both = peers.read_agreed(tmp_path / "published", "pe", node.peer.domain, roots)
+    before = peers.trust_files("swanctl", both) | peers.trust_files("haproxy", both)
+    for path, text in before.items():
+        node.place.real(path).write_text(text)
+    news = node.place.judge(node.next_of_peer(), node.view, datetime.now(UTC))
+    assert "/etc/haproxy/paranal/pe.crl" in node.place.install(news)
+    after = node.place.real("/etc/haproxy/paranal/pe.crl").read_text()
+    assert after.count("BEGIN X509 CRL") == 4
+    record = json.loads(node.place.real(peers.TRUST_RECORD).read_text())["pe"]
+    assert sorted(record) == ["g2-issuing", "g2-root", "issuing", "root"]
+    second.crl()
+    again = node.place.judge(
+        second.lists()["issuing"].public_bytes(Encoding.PEM), node.view, datetime.now(UTC)
+    )
+    assert (again.file, again.is_newer) == ("pe-g2-issuing.crl", False)
 
 
 def test_a_list_that_haproxy_has_no_place_for_is_not_put_there(node: Holding) -> None:

@@ -180,7 +180,7 @@ def test_an_authority_is_read_as_charon_has_it_also_when_its_root_withdrew_it(
     authority.publish(tmp_path / "published")
     for ours, theirs in (("x509ca", "ca"), ("x509crl", "crl")):
         (tmp_path / "published" / theirs).rename(tmp_path / ours)
-    assert peers.installed("pe", authority.domain, tmp_path).is_withdrawn
+    assert peers.installed("pe", authority.domain, tmp_path)[0].is_withdrawn
     with pytest.raises(Refusal, match="PAR-0419"):
         peers.installed("pe", "co.paranal.example", tmp_path)
     (tmp_path / "x509crl/pe-root.crl").unlink()

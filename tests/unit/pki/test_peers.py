@@ -210,12 +210,12 @@ def test_an_older_list_is_a_replay_and_refused(
 
 
 @pytest.mark.parametrize("written", range(4))
-def test_a_new_generation_is_taken_in_although_an_earlier_try_ended_half_way(
+def test_an_authority_made_anew_is_taken_in_although_an_earlier_try_ended_half_way(
     published: Path, clock: Clock, tmp_path: Path, written: int
 ) -> None:
     clock.advance(hours=1)
     CertificateAuthority.create(
-        tmp_path / "new" / "pe", "pe", DOMAIN, b"a new passphrase of it", clock=clock, generation=2
+        tmp_path / "new" / "pe", "pe", DOMAIN, b"a new passphrase of it", clock=clock
     ).publish(tmp_path / "received")
     for relative in peers.public_files("pe")[:written]:
         shutil.copy(tmp_path / "received" / relative, published / relative)
@@ -239,6 +239,83 @@ def test_a_list_past_its_end_is_not_taken_in(published: Path, clock: Clock, tmp_
     clock.advance(days=8)
     with pytest.raises(Refusal, match="PAR-0421"):
         peers.accept(published, tmp_path / "ours", "pe", DOMAIN, roots_in(published), clock.now)
+
+
+# --- two generations ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def successor(tmp_path: Path, published: Path, clock: Clock) -> CertificateAuthority:
+    """Peru's second authority, published beside its first."""
+    passphrase = b"a new passphrase of it"
+    made = CertificateAuthority.create(
+        tmp_path / "ca" / "pe-g2", "pe", DOMAIN, passphrase, clock=clock, generation=2
+    )
+    assert sorted(made.publish(published)) == sorted(peers.public_files("pe", 2))
+    return made
+
+
+def digests(*authorities: CertificateAuthority) -> list[str]:
+    return [certificates.fingerprint(one.root) for one in authorities]
+
+
+@pytest.mark.req("B5")
+def test_what_the_agreement_names_is_read_and_nothing_else(
+    published: Path, authority: CertificateAuthority, successor: CertificateAuthority
+) -> None:
+    both = peers.read_agreed(published, "pe", DOMAIN, digests(successor, authority))
+    assert [one.root for one in both] == [authority.root, successor.root]
+    for one in (authority, successor):
+        (alone,) = peers.read_agreed(published, "pe", DOMAIN, digests(one))
+        assert alone.root == one.root
+    with pytest.raises(Refusal, match="PAR-0436"):
+        peers.read_agreed(published, "pe", DOMAIN, ["ab" * 32])
+    with pytest.raises(Refusal, match=r"PAR-0449.*abababab"):
+        peers.read_agreed(published, "pe", DOMAIN, [*digests(authority), "ab" * 32])
+
+
+def test_an_agreed_generation_without_one_of_its_files_is_refused(
+    published: Path, authority: CertificateAuthority, successor: CertificateAuthority
+) -> None:
+    (published / "crl/pe-g2-issuing.crl").unlink()
+    with pytest.raises(Refusal, match=r"PAR-0418.*pe-g2-issuing\.crl"):
+        peers.read_agreed(published, "pe", DOMAIN, digests(authority, successor))
+    assert peers.read_agreed(published, "pe", DOMAIN, digests(authority))
+
+
+@pytest.mark.req("B5")
+def test_a_successor_is_taken_in_beside_the_first_once_it_is_agreed(
+    published: Path,
+    authority: CertificateAuthority,
+    successor: CertificateAuthority,
+    clock: Clock,
+    tmp_path: Path,
+) -> None:
+    ours, agreed = tmp_path / "ours", digests(authority, successor)
+    first = peers.accept(published, ours, "pe", DOMAIN, agreed[:1], clock.now)
+    assert first == list(peers.public_files("pe"))
+    second = peers.accept(published, ours, "pe", DOMAIN, agreed, clock.now)
+    assert second == list(peers.public_files("pe", 2))
+    assert len(peers.read_agreed(ours, "pe", DOMAIN, agreed)) == 2
+
+
+@pytest.mark.req("B5")
+def test_a_node_trusts_both_generations_with_the_lists_of_both(
+    published: Path, authority: CertificateAuthority, successor: CertificateAuthority
+) -> None:
+    both = peers.read_agreed(published, "pe", DOMAIN, digests(authority, successor))
+    files = peers.trust_files("swanctl", both)
+    for relative in (*peers.public_files("pe"), *peers.public_files("pe", 2)):
+        target = f"/etc/swanctl/x509{relative}"
+        assert files[target] == (published / relative).read_text()
+    record = json.loads(files[peers.TRUST_RECORD])["pe"]
+    assert sorted(record) == ["g2-issuing", "g2-root", "issuing", "root"]
+    assert record["g2-root"]["sha256"] == digests(successor)[0]
+    haproxy = peers.trust_files("haproxy", both)
+    assert haproxy["/etc/haproxy/paranal/pe-ca.pem"].count("BEGIN CERTIFICATE") == 4
+    assert haproxy["/etc/haproxy/paranal/pe.crl"].count("BEGIN X509 CRL") == 4
+    with pytest.raises(Refusal, match=r"PAR-0420.*g2-issuing"):
+        peers.refuse_older(both[1], {"g2-issuing": 2**40})
 
 
 # --- what a node trusts ---------------------------------------------------------------------------

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.agreement import load
 from paranal.agreement.connections import anchor_digest
 from paranal.cli import main
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority, lab, post
+from paranal.pki.certificates import fingerprint
 from paranal.pki.storage import read_passphrase
 
 if TYPE_CHECKING:
@@ -216,6 +218,23 @@ def test_a_post_is_enrolled_and_its_key_stays_there(
     leaf = x509.load_pem_x509_certificate(border.credentials.read_bytes())
     assert f"{leaf.serial_number:x}" == said["issued"]
     assert not border.credentials.with_suffix(".key").exists()
+
+
+@pytest.mark.req("B5")
+def test_a_post_trusts_every_root_that_the_agreement_names(
+    border: Post, authority: CertificateAuthority
+) -> None:
+    second = authority.directory.with_name("pe-g2")
+    made = CertificateAuthority.create(
+        second, "pe", DOMAIN, b"another passphrase of it", generation=2
+    )
+    roots = {
+        one.root.public_bytes(Encoding.PEM): fingerprint(one.root) for one in (authority, made)
+    }
+    for agreed in (list(roots)[:1], list(roots), list(roots)[1:]):
+        member = {**MEMBER, "roots": [roots[pem] for pem in agreed]}
+        post.enrol(border, lambda: authority, member, "post-1")
+        assert (border.root / "etc/paranal/tls/ca.pem").read_bytes() == b"".join(agreed)
 
 
 def test_a_post_with_good_credentials_is_left_alone(

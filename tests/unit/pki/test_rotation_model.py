@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
+from typing import TypeVar
 
 import pytest
 
 from paranal.pki.renewal import Leaf, reason_to_issue
 from paranal.pki.rotation import STAGES, wants_issue, wants_proof
 
+State = TypeVar("State")
 ASKED = datetime(2026, 11, 25, 8, tzinfo=UTC)
 LEAF = Leaf("ike", "ike", ("gw.pe.paranal.example",), "/k", "/c")
 LIFE = timedelta(days=90)
@@ -190,9 +192,9 @@ def test_every_interleaving_of_every_rotation_killed_anywhere_completes(
     assert {gateway.stage for one in seen for _, gateway in one.gateways} == set(STAGES)
 
 
-def can_all_end(before: dict[Alliance, list[Alliance]]) -> bool:
+def can_all_end(before: dict[State, list[State]]) -> bool:
     """Say whether from every state there is a way to an end: a rerun completes, wherever."""
-    backwards: dict[Alliance, list[Alliance]] = {}
+    backwards: dict[State, list[State]] = {}
     for state, successors in before.items():
         for successor in successors:
             backwards.setdefault(successor, []).append(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import ssl
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from paranal.agreement import load, member_view
 from paranal.agreement.connections import connections
 from paranal.messages import Refusal
-from plugins.action.ipsec_connections import ActionModule, anchor, holds, text
+from plugins.action.ipsec_connections import ActionModule, holds, pins, text
 from plugins.module_utils.paranal_node import Node, Refused
 from plugins.module_utils.paranal_vici import data_planes, probe_tunnels
 from plugins.modules.ipsec_connections import untouched
@@ -87,7 +88,22 @@ def test_a_missing_or_broken_root_is_refused_with_its_place(
     if content is not None:
         (tmp_path / "ca" / "co-root.pem").write_bytes(content)
     with pytest.raises(Refusal, match=r"PAR-0705: .*ca/co-root\.pem"):
-        anchor(tmp_path, "co")
+        pins(tmp_path, "co", [])
+
+
+@pytest.mark.req("B5")
+def test_of_a_peers_published_roots_only_the_agreed_ones_are_pinned(tmp_path: Path) -> None:
+    (tmp_path / "ca").mkdir()
+    digests = {}
+    for name in ("co-g2-root.pem", "co-root.pem", "cl-root.pem"):
+        pem = ssl.DER_cert_to_PEM_cert(name.encode())
+        (tmp_path / "ca" / name).write_text(pem)
+        digests[name] = hashlib.sha256(name.encode()).hexdigest()
+    both = {name: digests[name] for name in ("co-g2-root.pem", "co-root.pem")}
+    assert pins(tmp_path, "co", list(both.values())) == both
+    assert pins(tmp_path, "co", [digests["co-root.pem"]]) == {"co-root.pem": digests["co-root.pem"]}
+    with pytest.raises(Refusal, match="PAR-0705"):
+        pins(tmp_path, "co", [digests["cl-root.pem"]])
 
 
 @pytest.mark.parametrize(

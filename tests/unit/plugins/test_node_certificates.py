@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
 from paranal.pki.authority import key_digest
+from paranal.pki.certificates import fingerprint
 from paranal.pki.storage import write_atomic
 from plugins.action.node_certificates import ActionModule, declared_leaf, installable
 from plugins.module_utils.paranal_leaves import probe_certificates
@@ -74,6 +75,7 @@ class Country:
         write_atomic(self.passphrase, PASSPHRASE)
         self.authority.publish(self.published)
         self.crossed: list[str] = []
+        self.view: dict[str, Any] = {}
 
     @property
     def authority(self) -> CertificateAuthority:
@@ -93,7 +95,8 @@ class Country:
         action._loader = DataLoader()  # type: ignore[no-untyped-call]
         action._task = SimpleNamespace(args=arguments, check_mode=check)
         action._execute_module = self._module
-        session = {"session": {"id": "s"}, "probe": {"certificates": self.probe()}}
+        session: dict[str, Any] = {"session": {"id": "s"}, "probe": {"certificates": self.probe()}}
+        session["view"] = self.view
         result: dict[str, Any] = action._converge({"node_session": session})
         return result
 
@@ -272,6 +275,53 @@ def test_another_authority_renews_every_leaf(pe: Country, tmp_path: Path) -> Non
     pe.ca = tmp_path / "ca" / "second"
     CertificateAuthority.create(pe.ca, "pe", DOMAIN, PASSPHRASE)
     assert issued_names(pe.converge(IKE, TLS)) == ["ike", "operational"]
+
+
+@pytest.fixture
+def relieved(pe: Country) -> CertificateAuthority:
+    """Peru's second authority beside its first; its node has leaves of the first."""
+    pe.converge(IKE, TLS)
+    second, secret = pe.ca.with_name("pe-g2"), pe.ca.with_name("pe-g2.passphrase")
+    write_atomic(secret, b"another passphrase than the first")
+    made = CertificateAuthority.create(second, "pe", DOMAIN, secret.read_bytes(), generation=2)
+    both = [fingerprint(pe.authority.root), fingerprint(made.root)]
+    pe.view = {"member": {"roots": both}, "peers": [{"code": "cl"}, {"code": "co"}]}
+    return made
+
+
+@pytest.mark.req("B5")
+def test_a_second_authority_is_published_and_issues_once_every_peer_trusts_it(
+    pe: Country, relieved: CertificateAuthority
+) -> None:
+    result = pe.converge(IKE, TLS)
+    assert issued_names(result) == []
+    assert len(result["published"]) == 4
+    assert all("pe-g2-" in path for path in result["published"])
+    assert pe.converge(IKE, TLS)["changed"] is False
+    before = pe.path(IKE, "certificate").read_bytes()
+    with pytest.raises(Refusal, match=r"PAR-0450.*co;"):
+        pe.converge(IKE, TLS, confirmed="cl")
+    assert pe.path(IKE, "certificate").read_bytes() == before
+    assert issued_names(pe.converge(IKE, TLS, confirmed="cl,co")) == ["ike", "operational"]
+    leaf = x509.load_pem_x509_certificate(pe.path(IKE, "certificate").read_bytes())
+    leaf.verify_directly_issued_by(relieved.issuing)
+    assert pe.converge(IKE, TLS)["changed"] is False, "no run goes back to the first"
+
+
+@pytest.mark.req("B5")
+def test_the_lists_of_both_are_kept_fresh_and_a_leaf_of_either_can_be_revoked(
+    pe: Country, relieved: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paranal.pki.authority.ISSUING_CRL_LIFE", timedelta(days=30))
+    assert pe.converge(IKE, TLS)["lists"] == ["issuing"]
+    for stem in ("pe", "pe-g2"):
+        directory = pe.ca.with_name(stem)
+        published = (pe.published / f"crl/{stem}-issuing.crl").read_bytes()
+        assert published == (directory / "issuing" / "crl.pem").read_bytes()
+    held = pe.probe()["leaves"]["ike"]["serial"]
+    pe.authority.revoke(int(held, 16), "key-compromise")
+    assert issued_names(pe.converge(IKE, TLS)) == ["ike"]
+    assert relieved.issued() == []
 
 
 def test_a_wrong_mode_is_put_right_without_a_new_leaf(pe: Country) -> None:

@@ -19,6 +19,7 @@ from tests.unit.agreement.views import rooted
 AGREEMENT = Path(__file__).parents[3] / "agreement" / "pacific-alliance.yml"
 ORDER = ("pe", "cl", "co", "mx")
 pki_trust = FilterModule().filters()["pki_trust"]
+pki_withdrawn = FilterModule().filters()["pki_withdrawn"]
 pki_problems = FilterModule().filters()["pki_problems"]
 
 
@@ -109,3 +110,23 @@ def test_a_list_past_its_end_is_a_warning_and_the_others_converge(
     assert [text[:8] for text in said] == ["PAR-0421"] * 3
     assert pki_problems(view, published, {}) == []
     assert [text[:8] for text in said[3:]] == ["PAR-0421"] * 4
+
+
+@pytest.mark.req("B5")
+def test_a_root_that_a_live_tunnel_chains_to_is_a_problem_of_its_member_alone(
+    view: dict[str, Any], published: str
+) -> None:
+    gone = {"tunnels": {"chains": {"co": ["ab" * 32], "mx": view["peers"][2]["roots"]}}}
+    (problem,) = pki_problems(view, published, gone)
+    assert problem.startswith("PAR-0451: el anexo ya no nombra la raíz abababab")
+    with pytest.raises(AnsibleFilterError, match="PAR-0451"):
+        pki_trust(view, "swanctl", published, gone)
+
+
+def test_withdrawn_is_who_is_trusted_under_a_root_that_is_no_longer_agreed(
+    view: dict[str, Any],
+) -> None:
+    agreed, gone = {"sha256": view["peers"][1]["roots"][0]}, {"sha256": "ab" * 32}
+    trust = {"co": {"root": gone, "g2-root": agreed, "issuing": gone}, "mx": {"issuing": gone}}
+    assert pki_withdrawn(view, {"certificates": {"trust": trust}}) == ["co"]
+    assert pki_withdrawn(view, {}) == []

@@ -698,3 +698,61 @@ def test_a_new_telephone_number_changes_the_file_and_not_the_tunnel(
     assert charon.calls == []
     assert "5550 0000" in paths.file.read_text()
     assert not apply(charon, spoken, paths).plan.changes
+
+
+BOTH = {"pe-g2-root.pem": "b" * 64, "pe-root.pem": ANCHORS["pe"]}
+
+
+def pinned(member: str, roots: dict[str, str]) -> list[Declared]:
+    """What ``member`` declares while Peru's authority is relieved."""
+    declared = connections(view(member), {**ANCHORS, "pe": roots})
+    return [{"connection": one, "text": to_swanctl(one) + "\n"} for one in declared]
+
+
+@pytest.mark.req("B5")
+@pytest.mark.parametrize("member", ["co", "mx"])
+def test_a_second_root_is_a_generation_beside_the_elder_and_leaves_the_others_alone(
+    charon: FakeCharon, paths: Paths, member: str
+) -> None:
+    declared = declare(view(member))
+    apply(charon, declared, paths)
+    (paths.swanctl / "x509ca" / "pe-g2-root.pem").write_text("new")
+    later = pinned(member, BOTH)
+    charon.silent.add("pe")
+    result = apply(charon, later, paths)
+    assert actions(result)[name_of(later, "pe")] == "change"
+    assert {name_of(declared, "pe"), name_of(later, "pe")} <= set(charon.loaded)
+    assert section_of(name_of(declared, "pe"), paths.file.read_text()).count("pe-root.pem") == 1
+    for other in {"cl", "co", "mx"} - {member}:
+        assert name_of(later, other) == name_of(declared, other)
+
+
+@pytest.mark.req("B5")
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_elder_loses_the_removed_root_whose_file_is_gone_and_stays_loadable(
+    charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Of a responder, which loads its elder again: charon must find no file missing, ever."""
+    responder = {**view("co"), "peers": [responding(each) for each in view("co")["peers"]]}
+    monkeypatch.setattr(f"{__name__}.view", lambda _: responder)
+    (paths.swanctl / "x509ca" / "pe-g2-root.pem").write_text("new")
+    declared = pinned("co", BOTH)
+    apply(charon, declared, paths)
+    (paths.swanctl / "x509ca" / "pe-root.pem").unlink()
+    later = pinned("co", {"pe-g2-root.pem": BOTH["pe-g2-root.pem"]})
+    elder, heir = name_of(declared, "pe"), name_of(later, "pe")
+    if refused:
+        charon.refuse = heir
+        with pytest.raises(Refusal, match="PAR-0702"):
+            apply(charon, later, paths)
+        assert elder in charon.loaded
+        return
+    apply(charon, later, paths)
+    text = section_of(elder, paths.file.read_text())
+    assert '"pe-g2-root.pem"' in text
+    assert "pe-root.pem" not in text.replace("pe-g2-root.pem", "")
+    assert {elder, heir} <= set(charon.loaded)
+
+
+def responding(peer: dict[str, Any]) -> dict[str, Any]:
+    return {**peer, "pair": {**peer["pair"], "initiates": False}}

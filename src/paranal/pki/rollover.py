@@ -1,0 +1,94 @@
+"""The relief of a country's authority by its next generation: who issues now, and what may go.
+
+Pure, but for the look at the directories. The agreement and what stands on the node say how far it
+has come (docs/adr/0019): both roots named, every peer trusts both; the node's leaves of the new
+one; only the new root named.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from paranal.messages import Refusal
+
+_GENERATION = re.compile(r"(?P<base>.+?)(-g(?P<number>[1-9][0-9]*))?")
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One authority of this country: where it is, and the SHA-256 (hex) of its certificates."""
+
+    directory: Path
+    root: str
+    issuing: str
+
+
+def directories(directory: Path) -> list[Path]:
+    """Return the directories of all generations beside each other: ``ca/pe``, ``ca/pe-g2``.
+
+    ``directory`` is any of them, and is all that is returned where there is none.
+    """
+    base = _split(directory)[0]
+    there = [directory.with_name(base), *directory.parent.glob(f"{base}-g*")]
+    found = [path for path in there if (path / "ca.json").exists() and _split(path)[0] == base]
+    return sorted(found, key=lambda path: _split(path)[1]) or [directory]
+
+
+def passphrase_file(given: Path, directory: Path) -> Path:
+    """Return a generation's passphrase file: ``pe.passphrase`` is the first's, or ``pe-g2``'s."""
+    base, number = _split(given.with_suffix(""))[0], _split(directory)[1]
+    return given.with_name(f"{base}{'' if number == 1 else f'-g{number}'}{given.suffix}")
+
+
+def in_use(
+    here: Sequence[Generation],
+    agreed: Collection[str],
+    issued_by: Collection[str],
+    peers: Collection[str],
+    confirmed: Collection[str],
+) -> Generation:
+    """Return the authority that issues this node's leaves.
+
+    ``here`` are this country's, the oldest first, ``agreed`` the roots that the agreement names,
+    ``issued_by`` the issuing CAs of the leaves on the node, ``confirmed`` the peers that said that
+    they trust the newest. It issues once every peer has said so, and from its first leaf on for
+    good: what a crash cut short goes on with it. Refuses (PAR-0450) to do so earlier, be it asked
+    or because the agreement names no other.
+    """
+    named = [one for one in here if one.root in agreed] or list(here[:1])
+    newest = named[-1]
+    elders = [one for one in here if one != newest and (one in named or one.issuing in issued_by)]
+    missing = sorted(set(peers) - set(confirmed))
+    if newest.issuing in issued_by or not elders or not missing:
+        return newest
+    if confirmed or elders[-1] not in named:
+        raise Refusal("PAR-0450", missing=", ".join(missing), root=newest.root[:16])
+    return elders[-1]
+
+
+def refuse_removal(
+    member: str,
+    agreed: Collection[str],
+    trusted: Collection[str],
+    chains: Mapping[str, Collection[str]] | None,
+) -> None:
+    """Refuse (PAR-0451) to lose a root of ``member`` that a live IKE_SA still chains to.
+
+    ``trusted`` are the roots that the node trusts now. ``chains`` is the probe's: by peer the
+    SHA-256 (hex) of the roots that its IKE_SAs stand on; None where charon could not be asked, and
+    then none goes (PAR-0452).
+    """
+    if chains is None:
+        for root in sorted(set(trusted) - set(agreed)):
+            raise Refusal("PAR-0452", member=member, root=root[:16])
+        return
+    for root in sorted(set(chains.get(member, ())) - set(agreed)):
+        raise Refusal("PAR-0451", member=member, root=root[:16])
+
+
+def _split(path: Path) -> tuple[str, int]:
+    match = _GENERATION.fullmatch(path.name)
+    return (match["base"], int(match["number"] or 1)) if match else (path.name, 1)
