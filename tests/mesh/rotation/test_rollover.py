@@ -1,0 +1,182 @@
+"""Peru's authority is relieved under load: no query is lost, and nothing is trusted or gone early.
+
+Faults F08 and F09. Every country's post asks all others 40 ms apart, while each node takes its part
+in turn; the run is killed with the new authority on two of four nodes and run again.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from paranal.lab import names
+from paranal.lab.bench_rotate import asking
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.lab.playbook import command, environment, play
+from paranal.messages import Refusal
+from paranal.pki import CertificateAuthority
+from paranal.pki.certificates import authority_stem, fingerprint
+from paranal.pki.rollover import directories
+from paranal.pki.storage import ensure_passphrase
+from tests.mesh.support import eventually, every_spi, sas_with, tunnels_up
+
+pytestmark = [pytest.mark.req("B5"), pytest.mark.usefixtures("far_apart")]
+PEERS = ["cl", "co", "mx"]
+FOLLOWED_SECONDS = 60
+PLAYBOOK = "rollover_ca"
+DAEMONS = "systemctl show --value --property=ActiveEnterTimestamp strongswan haproxy"
+STATE = "/var/lib/paranal/node"
+CONNECTIONS = "/etc/swanctl/conf.d/paranal.conf"
+REPORT = ROOT / ".build" / "reports" / "rollover.json"
+
+
+def _ca(lab: Lab, stem: str) -> Path:
+    return lab.home.folder / "ca" / stem
+
+
+def _relieved(lab: Lab) -> tuple[str, str, list[str]]:
+    """Found Peru's next authority and publish it; return both file stems, both roots' digests."""
+    elder = CertificateAuthority(directories(_ca(lab, "pe"))[-1])
+    stem = authority_stem("pe", elder.generation + 1)
+    passphrase = ensure_passphrase(_ca(lab, f"{stem}.passphrase"))
+    made = CertificateAuthority.create(
+        _ca(lab, stem), "pe", elder.domain, passphrase, generation=elder.generation + 1
+    )
+    made.publish(lab.home.agreement.parent)
+    return elder.directory.name, stem, [fingerprint(one.root) for one in (elder, made)]
+
+
+def _declare(lab: Lab, roots: list[str]) -> None:
+    document = copy.deepcopy(lab.agreement().document)
+    document["members"]["pe"]["roots"] = roots
+    lab.declare(document)
+    assert lab.agreement().document["members"]["pe"]["roots"] == roots
+
+
+def _enrol(lab: Lab, stem: str) -> dict[str, Any]:
+    """Have Peru's post trust what is agreed, its leaf from one generation of the authority."""
+    words = [sys.executable, "-m", "paranal", "pki", "post", "--json", "--post", "post-1"]
+    words += ["--directory", str(_ca(lab, stem)), "--agreement", str(lab.home.agreement)]
+    words += ["--passphrase-file", str(_ca(lab, f"{stem}.passphrase"))]
+    words += ["--via", shlex.join(lab.command(names.border("pe"), []))]
+    done = subprocess.run(words, capture_output=True, check=True)  # noqa: S603 - our own command
+    enrolled: dict[str, Any] = json.loads(done.stdout)
+    return enrolled
+
+
+def _pinned(node: Host) -> set[str]:
+    """Return the roots of Peru that a peer's connections name."""
+    text = node.check_output("cat %s", CONNECTIONS)
+    lines = [line for line in text.splitlines() if "cacerts" in line and "pe-" in line]
+    return {name.strip(' "') for line in lines for name in line.partition("=")[2].split(",")}
+
+
+def _killed_with_two_of_four(lab: Lab) -> None:
+    """Begin on all nodes, one after the other, and end the controller when the third is begun."""
+    running = subprocess.Popen(  # noqa: S603 - a list of words
+        command(PLAYBOOK),
+        env=environment(lab),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        watching = f"until test -e {STATE}/lock; do :; done"
+        lab.exec("mx", "timeout", "120", "sh", "-c", watching)
+        assert running.poll() is None, "the run was over before it was killed"
+    finally:
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+@contextmanager
+def _lossless(lab: Lab, figures: dict[str, Any], part: str) -> Iterator[None]:
+    """Ask from every post meanwhile; afterwards every question was answered in time."""
+    begun = time.monotonic()
+    with asking(lab) as ended:
+        yield
+        asked = ended()
+    lost = [each for each in asked if ":" in each[2]]
+    seconds = round(time.monotonic() - begun, 1)
+    figures[part] = {"asked": len(asked), "lost": len(lost), "seconds": seconds}
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    assert lost == []
+    assert len(asked) > 100
+
+
+def _serves(nodes: dict[str, Host]) -> bool:
+    return tunnels_up(nodes["pe"], PEERS)
+
+
+def _settled(nodes: dict[str, Host], roots: set[str]) -> bool:
+    """Tell whether every peer names exactly these roots, no elder generation beside."""
+    return all(_pinned(nodes[peer]) == roots for peer in PEERS) and _serves(nodes)
+
+
+def test_an_authority_is_relieved_under_load_killed_on_two_of_four_and_run_again(
+    lab: Lab, nodes: dict[str, Host]
+) -> None:
+    elder, heir, roots = _relieved(lab)
+    old, new = f"{elder}-root.pem", f"{heir}-root.pem"
+    started = {code: node.check_output(DAEMONS) for code, node in nodes.items()}
+    figures: dict[str, Any] = {}
+    _declare(lab, roots)
+    _enrol(lab, elder)
+    with _lossless(lab, figures, "trusted and issued"):
+        _killed_with_two_of_four(lab)
+        assert [new in _pinned(nodes[peer]) for peer in PEERS] == [True, True, False]
+        assert _serves(nodes)
+        with pytest.raises(Refusal, match="PAR-0450"):
+            play(lab, PLAYBOOK, "--limit", "pe", "--extra-vars", "pki_trusted_by=cl,co")
+        play(lab, PLAYBOOK)
+        assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
+        _refused_too_early(lab, nodes, roots)
+        play(lab, PLAYBOOK, "--limit", "pe", "--extra-vars", "pki_trusted_by=cl,co,mx")
+        assert eventually(lambda: _serves(nodes), FOLLOWED_SECONDS)
+    assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"
+    _declare(lab, roots[1:])
+    with _lossless(lab, figures, "removed"):
+        play(lab, PLAYBOOK)
+        assert eventually(lambda: _settled(nodes, {new}), FOLLOWED_SECONDS)
+    assert set(play(lab, PLAYBOOK).changed.values()) == {0}
+    for node in nodes.values():
+        assert not node.file(f"/etc/swanctl/x509ca/{old}").exists
+        assert len(node.check_output("grep BEGIN /etc/haproxy/paranal/pe-ca.pem").split("\n")) == 2
+    assert {code: node.check_output(DAEMONS) for code, node in nodes.items()} == started
+    assert all(len(sas_with(nodes["pe"], peer)) == 1 for peer in PEERS)
+
+
+def _refused_too_early(lab: Lab, nodes: dict[str, Host], both: list[str]) -> None:
+    """F09: every peer refuses to lose the old root while a tunnel chains to it."""
+    files = "find /etc/swanctl /etc/haproxy /etc/paranal -type f | sort | xargs sha256sum"
+    _declare(lab, both[1:])
+    for peer in PEERS:
+        before = nodes[peer].check_output(files), every_spi(nodes[peer])
+        with pytest.raises(Refusal, match="PAR-0451"):
+            play(lab, PLAYBOOK, "--limit", peer)
+        after = nodes[peer].check_output(files), every_spi(nodes[peer])
+        assert without_view(after[0]) == without_view(before[0])
+        assert after[1] == before[1]
+    _declare(lab, both)
+
+
+def without_view(digests: str) -> list[str]:
+    return [line for line in digests.splitlines() if not line.endswith("/view.json")]
