@@ -35,7 +35,7 @@ DECLARED = AGREED.members
 CHOSEN = os.environ.get("PARANAL_MEMBERS", "")
 MEMBERS = sorted(CHOSEN.split(",") if CHOSEN else DECLARED)
 KERNEL = [code for code in MEMBERS if DECLARED[code]["data_plane"] == "kernel"]
-collect_ignore = ["closed", "faults", "kernel", "profiles", "rotation", "sovereign"]
+collect_ignore = ["applying", "closed", "faults", "kernel", "profiles", "rotation", "sovereign"]
 """Each a scenario's own, and collected where it is asked for by name."""
 CLOSED = any(peer["pair"]["line_check"] for peer in member_view(AGREED, "pe")["peers"])
 """Whether nothing is open between Peru and one of the others: Chile, where it is."""

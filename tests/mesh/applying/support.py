@@ -1,0 +1,77 @@
+"""A run of site.yml that can be watched and killed while it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from paranal.lab.home import ROOT
+from paranal.lab.lab import Lab
+from paranal.lab.playbook import command, environment
+from tests.mesh.support import eventually
+
+SECONDS = 240
+
+
+@dataclass
+class Run:
+    """One ``ansible-playbook`` under way, and what it has said so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        """Return its output up to now."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def at(self, task: str) -> bool:
+        """Wait until a task begins; False when the run was over before."""
+        header = f"TASK [{task}]"
+        assert eventually(lambda: header in self.said() or self.over(), SECONDS)
+        return not self.over()
+
+    def over(self) -> bool:
+        """Say whether it has ended."""
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        """End it and all its workers at once, as a machine that loses its power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ended(self) -> int:
+        """Wait for its end; return its exit status."""
+        return self.process.wait(SECONDS)
+
+
+@contextmanager
+def running(lab: Lab, name: str, *options: str, user: str = "") -> Iterator[Run]:
+    """Start site.yml, its output in the lab's log folder under ``name``; what is left is killed.
+
+    ``user`` is the operator's name, as the node's lock and history show it.
+    """
+    log = lab.home.log / f"{name}.log"
+    lab.home.log.mkdir(parents=True, exist_ok=True)
+    colourless = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
+    operator = {"SUDO_USER": user} if user else {}
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - a list of words, no shell
+            command("site", options),
+            env=environment(lab) | colourless | operator,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    run = Run(process, log)
+    try:
+        yield run
+    finally:
+        if not run.over():
+            run.kill()
