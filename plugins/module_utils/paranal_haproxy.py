@@ -21,18 +21,13 @@ def replace_certificate(admin: Path, path: str, pem: str) -> bool:
     """
     lines = "\n".join(line for line in pem.splitlines() if line)  # an empty line ends the content
     try:
-        if "Transaction" in command(admin, f"set ssl cert {path} <<\n{lines}\n\n"):
-            return "Success" in command(admin, f"commit ssl cert {path}\n") or _withdrawn(
-                admin, path
-            )
+        if "Transaction" not in command(admin, f"set ssl cert {path} <<\n{lines}\n\n"):
+            return False
+        if "Success" in command(admin, f"commit ssl cert {path}\n"):
+            return True
+        command(admin, f"abort ssl cert {path}\n")  # or the next could not begin
     except OSError:
-        return False
-    return False
-
-
-def _withdrawn(admin: Path, path: str) -> bool:
-    """Forget a transaction that HAProxy would not commit, so that the next can begin."""
-    command(admin, f"abort ssl cert {path}\n")
+        pass
     return False
 
 

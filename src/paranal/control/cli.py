@@ -20,7 +20,7 @@ from paranal.control.install import KEPT, Place
 from paranal.control.relay import PATH
 from paranal.messages import Refusal
 from paranal.pki import lists
-from paranal.pki.lists import OCTETS_MAX, News
+from paranal.pki.lists import OCTETS_MAX
 from paranal.pki.storage import locked
 from paranal.serving.view import Peer, View
 from paranal.tunnels.gateway import VIEW, read_view, require_root
@@ -149,20 +149,13 @@ def _taken(place: Place, view: View, data: bytes, *, again: bool) -> dict[str, A
     told: dict[str, Any] = {"member": news.member, "list": news.name, "number": news.number}
     if not (news.is_newer or again):
         return told
-    before = _revoked_before(place, view, news) if news.is_newer else frozenset()
     paths = place.install(news)
-    problems = effect.take_effect(
-        news, lists.revoked(news.authority) - before, _identity(view, news.member)
-    )
+    serials = news.added if news.is_newer else lists.revoked(news.authority)
+    problems = effect.take_effect(news, serials, _identity(view, news.member))
     if problems:
         raise Refusal("PAR-0912", problems="; ".join(problems))
     place.settle(news)
     return {**told, "paths": paths}
-
-
-def _revoked_before(place: Place, view: View, news: News) -> frozenset[int]:
-    held = {one.stem: one for one in place.authorities(view)}
-    return lists.revoked(held[news.authority.stem])
 
 
 def _identity(view: View, member: str) -> str | None:

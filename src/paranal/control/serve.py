@@ -8,8 +8,7 @@ from pathlib import Path
 
 from paranal.control.service import application
 from paranal.control.settings import Control
-from paranal.messages import Refusal
-from paranal.serving.serve import serve
+from paranal.serving.serve import run
 from paranal.serving.view import load
 
 SETTINGS = Path("/etc/paranal/control.json")
@@ -21,13 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings", type=Path, default=SETTINGS, help=f"default {SETTINGS}")
     parser.add_argument("--socket", type=Path, help="make this unix socket instead of systemd's")
     args = parser.parse_args(argv)
-    try:
-        app = application(load(args.settings, Control))
-    except Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return 3
-    serve(app, args.socket)
-    return 0
+    return run(lambda: application(load(args.settings, Control)), args.socket)
 
 
 if __name__ == "__main__":

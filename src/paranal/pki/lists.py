@@ -34,6 +34,8 @@ class News:
     authority: PublicAuthority
     name: str
     is_newer: bool
+    added: frozenset[int] = frozenset()
+    """Serials that it withdraws beyond the list that we hold."""
     generations: tuple[PublicAuthority, ...] = ()
     """All generations of the member's authority that we hold, this one with its list."""
 
@@ -116,7 +118,7 @@ def judge(
     new = with_list(authority, name, crl)
     mine = (one for one in everybody if one.member == member)
     generations = tuple(new if one is authority else one for one in mine)
-    return News(new, name, number > known, generations)
+    return News(new, name, number > known, revoked(new) - revoked(authority), generations)
 
 
 def newest(authority: PublicAuthority, others: Iterable[bytes], now: datetime) -> PublicAuthority:

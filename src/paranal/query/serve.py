@@ -9,10 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from paranal.messages import Refusal
 from paranal.query import settings
 from paranal.serving import view
-from paranal.serving.serve import serve
+from paranal.serving.serve import run
 
 LISTENERS: dict[str, type[msgspec.Struct]] = {
     "national": settings.National,
@@ -31,13 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     path = args.settings or Path("/etc/paranal") / f"{args.listener}.json"
     # Only the one that is served: the alliance service starts without an HTTP client.
     listener = import_module(f"paranal.query.{args.listener}")
-    try:
-        app = listener.application(view.load(path, LISTENERS[args.listener]))
-    except Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return 3
-    serve(app, args.socket)
-    return 0
+    kind = LISTENERS[args.listener]
+    return run(lambda: listener.application(view.load(path, kind)), args.socket)
 
 
 if __name__ == "__main__":

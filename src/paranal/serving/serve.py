@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
+from paranal.messages import Refusal
+
 FIRST_PASSED_FD = 3
 SHUTDOWN_SECONDS = 6
+
+
+def run(application: Callable[[], Starlette], path: Path | None) -> int:
+    """Make a service's application and serve it; return 0, or 3 when its settings are refused."""
+    try:
+        app = application()
+    except Refusal as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return 3
+    serve(app, path)
+    return 0
 
 
 def serve(app: Starlette, path: Path | None) -> None:

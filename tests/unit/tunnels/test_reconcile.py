@@ -421,13 +421,7 @@ def test_a_reauthentication_that_did_not_happen_is_tried_again(
 def test_a_run_killed_before_it_reauthenticates_leaves_that_to_the_next(
     charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declared = declare(view("co"))
-    apply(charon, declared, paths)
-    (paths.swanctl / "x509" / "ike.pem").write_text("new")
-    with monkeypatch.context() as dying:
-        dying.setattr(charon, "reauthenticate", raise_killed)
-        with pytest.raises(KeyboardInterrupt):
-            apply(charon, declared, paths)
+    declared = killed_before_it_reauthenticates(charon, paths, monkeypatch)
     assert {s.reason for s in survey(charon, declared, paths)[1].steps} == {
         "reauthentication cut short"
     }
@@ -441,6 +435,19 @@ def test_a_run_killed_before_it_reauthenticates_leaves_that_to_the_next(
 def test_a_restarted_charon_has_nothing_to_reauthenticate(
     charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    declared = killed_before_it_reauthenticates(charon, paths, monkeypatch)
+    charon.start_number += 1
+    assert survey(charon, declared, paths)[1].reauthenticate == []
+
+
+def killed_before_it_reauthenticates(
+    charon: FakeCharon, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> list[Declared]:
+    """Apply, and once more with a new leaf until the run dies; return what both declared."""
+
+    def raise_killed(unique_id: str) -> None:
+        raise KeyboardInterrupt
+
     declared = declare(view("co"))
     apply(charon, declared, paths)
     (paths.swanctl / "x509" / "ike.pem").write_text("new")
@@ -448,12 +455,7 @@ def test_a_restarted_charon_has_nothing_to_reauthenticate(
         dying.setattr(charon, "reauthenticate", raise_killed)
         with pytest.raises(KeyboardInterrupt):
             apply(charon, declared, paths)
-    charon.start_number += 1
-    assert survey(charon, declared, paths)[1].reauthenticate == []
-
-
-def raise_killed(unique_id: str) -> None:
-    raise KeyboardInterrupt
+    return declared
 
 
 @pytest.mark.parametrize(
