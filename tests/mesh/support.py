@@ -24,6 +24,7 @@ from paranal.lab.capture import ANNOUNCED, words
 from paranal.lab.installer import ACCOUNT
 from paranal.lab.lab import Lab
 from paranal.lab.names import WAN, border
+from paranal.lab.people import DEMO_CLEAN_FIELDS
 from paranal.lab.playbook import play
 
 SCRIPTS = Path(__file__).parent / "on_node"
@@ -187,16 +188,7 @@ def by_hand(node: Host, *timers: str) -> Iterator[None]:
 
 POST = "/etc/paranal/tls/post.pem"
 ASKER = "/etc/paranal/tls/asker.pem"
-PERSON = {
-    "surnames": "Quispe Mamani",
-    "given_names": "Rosa Luz",
-    "date_of_birth": "1991-02-28",
-    "sex": "F",
-    "nationality": "PER",
-    "document_type": "P",
-    "document_number": "118765432",
-    "document_issuer": "PER",
-}
+PERSON = DEMO_CLEAN_FIELDS
 Views = dict[str, dict[str, Any]]
 Seen = dict[str, Any]
 

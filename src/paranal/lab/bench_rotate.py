@@ -22,6 +22,7 @@ from paranal.lab.bench_tunnel import DELAY_MS
 from paranal.lab.figure import Figure
 from paranal.lab.lab import Lab
 from paranal.lab.names import border
+from paranal.lab.people import DEMO_CLEAN_FIELDS
 from paranal.lab.playbook import play
 from paranal.lab.progress import step
 from paranal.lab.relay import Impairment
@@ -32,16 +33,6 @@ SETTLE_SECONDS = 3.0
 DEADLINE_SECONDS = 5.0
 WITHIN_SECONDS, P99_TIMES = 20, 2
 STOP = "/run/load.stop"
-PERSON = {
-    "surnames": "Quispe Mamani",
-    "given_names": "Rosa Luz",
-    "date_of_birth": "1991-02-28",
-    "sex": "F",
-    "nationality": "PER",
-    "document_type": "P",
-    "document_number": "118765432",
-    "document_issuer": "PER",
-}
 Asked = tuple[float, float, str]
 
 
@@ -139,7 +130,7 @@ def _start(
         "server_name": f"n.{member['domain']}",
         "credentials": "/etc/paranal/tls/post.pem",
         "peers": peers,
-        "body": {"officer": "bench-1", "purpose": "border_entry", "person": PERSON},
+        "body": {"officer": "bench-1", "purpose": "border_entry", "person": DEMO_CLEAN_FIELDS},
         "rate": rate,
         "deadline": DEADLINE_SECONDS,
         "stop": STOP,

@@ -39,6 +39,18 @@ DEMO_CLEAN_MRZ = (
 )
 """Nowhere on record; Colombia and Mexico hold a homonym born on another day."""
 
+DEMO_CLEAN_FIELDS = {
+    "surnames": "Quispe Mamani",
+    "given_names": "Rosa Luz",
+    "date_of_birth": "1991-02-28",
+    "sex": "F",
+    "nationality": "PER",
+    "document_type": "P",
+    "document_number": "118765432",
+    "document_issuer": "PER",
+}
+"""The same person as an officer types it."""
+
 DEMO_TEST_MRZ = (
     "P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<",
     "L898902C36UTO7408122F1204159ZE184226B<<<<<10",

@@ -7,10 +7,7 @@ controller or of the gateway, while every country's post asks all others 40 ms a
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,9 +16,9 @@ from testinfra.host import Host
 
 from paranal.lab import raising
 from paranal.lab.bench_rotate import asking
-from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from paranal.lab.playbook import command, environment, play
+from paranal.lab.playbook import play
+from tests.mesh.rotation.support import begin, kill_when
 from tests.mesh.support import connect, eventually, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("D3"), pytest.mark.usefixtures("far_apart")]
@@ -43,27 +40,7 @@ STAGES = {
 
 def _begin(lab: Lab, moment: str) -> subprocess.Popen[bytes]:
     options = ["--limit", "pe", "--extra-vars", f"pki_rotate_before={moment}"]
-    return subprocess.Popen(  # noqa: S603 - a list of words
-        command("rotate_certificates", options),
-        env=environment(lab),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-
-
-def _kill_when(lab: Lab, moment: str, seen: Callable[[], object]) -> None:
-    """Begin the rotation of Peru, and end its controller once ``seen`` returns."""
-    running = _begin(lab, moment)
-    try:
-        seen()
-        assert running.poll() is None, "the run was over before it was killed"
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+    return begin(lab, "rotate_certificates", options)
 
 
 def _now() -> str:
@@ -115,7 +92,8 @@ def test_a_controller_killed_at_a_stage_loses_no_query_and_the_next_run_finishes
     before, moment = nodes["pe"].check_output(SERIAL), _now()
     with asking(lab, RATE) as ended:
         watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
-        _kill_when(lab, moment, lambda: lab.exec("pe", "timeout", "60", "sh", "-c", watching))
+        running = _begin(lab, moment)
+        kill_when(running, lambda: lab.exec("pe", "timeout", "60", "sh", "-c", watching))
         _finished(lab, nodes, moment)
         asked = ended()
     assert [each for each in asked if ":" in each[2]] == []
@@ -128,9 +106,8 @@ def test_a_controller_killed_between_signing_and_installing_loses_no_query(
     """F03: what was signed and never came is not signed again, and is never used."""
     before, moment = _serials(lab), _now()
     with asking(lab, RATE) as ended:
-        _kill_when(
-            lab,
-            moment,
+        kill_when(
+            _begin(lab, moment),
             lambda: eventually(lambda: len(_serials(lab)) > len(before), WITHIN_SECONDS),
         )
         _finished(lab, nodes, moment)

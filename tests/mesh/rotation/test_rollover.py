@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -26,12 +24,13 @@ from paranal.lab import names
 from paranal.lab.bench_rotate import asking
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from paranal.lab.playbook import command, environment, play
+from paranal.lab.playbook import play
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
 from paranal.pki.certificates import authority_stem, fingerprint
 from paranal.pki.rollover import directories
 from paranal.pki.storage import ensure_passphrase
+from tests.mesh.rotation.support import begin, kill_when
 from tests.mesh.support import eventually, every_spi, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("B5"), pytest.mark.usefixtures("far_apart")]
@@ -87,23 +86,8 @@ def _pinned(node: Host) -> set[str]:
 
 def _killed_with_two_of_four(lab: Lab) -> None:
     """Begin on all nodes, one after the other, and end the controller when the third is begun."""
-    running = subprocess.Popen(  # noqa: S603 - a list of words
-        command(PLAYBOOK),
-        env=environment(lab),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        watching = f"until test -e {STATE}/lock; do :; done"
-        lab.exec("mx", "timeout", "120", "sh", "-c", watching)
-        assert running.poll() is None, "the run was over before it was killed"
-    finally:
-        if running.poll() is None:
-            os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+    watching = f"until test -e {STATE}/lock; do :; done"
+    kill_when(begin(lab, PLAYBOOK), lambda: lab.exec("mx", "timeout", "120", "sh", "-c", watching))
 
 
 @contextmanager
