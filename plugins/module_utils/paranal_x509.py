@@ -44,6 +44,7 @@ from .paranal_node import (
     write_atomic,
     write_beside,
 )
+from .paranal_proof import shown_by
 from .paranal_tree import check_target
 
 ROOTS = ("/etc",)
@@ -223,9 +224,19 @@ class Installation:
             self._save()
 
     def _taken(self, leaf: Leaf) -> bool:
-        """Say whether HAProxy took the leaf's file at run time."""
+        """Say whether HAProxy took the leaf's file at run time, and sends it under every name.
+
+        HAProxy 3.0 takes it and goes on sending the old one where the entry's revocation list was
+        loaded at run time before.
+        """
         pem = self.node.real(leaf["key"]).read_text(encoding="ascii")
-        return replace_certificate(self.node.real(SOCKET), leaf["key"], pem)
+        if not replace_certificate(self.node.real(SOCKET), leaf["key"], pem):
+            return False
+        how = leaf["proof"]
+        if how["by"] != "tls":
+            return True
+        sent = shown_by(how["address"], int(how["port"]), how["names"])
+        return not sent(x509.load_pem_x509_certificate(leaf["pem"].encode()))
 
 
 def check_places(node: Node, leaves: Iterable[Leaf]) -> None:

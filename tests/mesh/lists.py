@@ -72,7 +72,7 @@ def counts(node: Host, member: str, text: str) -> bool:
     crl = x509.load_pem_x509_crl(text.encode())
     number = f"{certificates.crl_number(crl):x}"
     told = node.check_output("swanctl --list-certs --type x509_crl").replace(":", "")
-    asked = "from paranal.control import haproxy; print(haproxy.ask('show ssl crl-file {}'))"
+    asked = "from paranal.haproxy import ask; print(ask('show ssl crl-file {}'))"
     shown = node.check_output("python3 -c %s", asked.format(f"/etc/haproxy/paranal/{member}.crl"))
     # HAProxy shows no number; the root's list, in the same file, is of another second.
     begin = f"{crl.last_update_utc:%b %e %H:%M:%S %Y} GMT"

@@ -115,7 +115,7 @@ def test_a_list_that_is_pushed_counts_at_every_peer(lab: Lab, nodes: dict[str, H
 
 @pytest.mark.req("B5")
 def test_a_third_member_brings_on_a_list_that_its_owner_could_not(
-    lab: Lab, nodes: dict[str, Host]
+    lab: Lab, nodes: dict[str, Host], views: Views
 ) -> None:
     pe, mx = nodes["pe"], nodes["mx"]
     number, text = next_list(lab, "pe")
@@ -132,6 +132,8 @@ def test_a_third_member_brings_on_a_list_that_its_owner_could_not(
         assert json.loads(last)["member"] != "pe"
     finally:
         pe.check_output("systemctl start paranal-control.socket paranal-control.service")
+    # HAProxy looks at a service every two seconds, and refuses for it until it has seen it.
+    assert eventually(lambda: called(nodes["co"], views, "co")[0] == "200", 10)
 
 
 Make = Callable[[Lab, Path, int], str]

@@ -466,6 +466,20 @@ def test_a_failed_reload_is_owed_to_the_next_run(pe: Country) -> None:
     assert pe.probe()["owed"] == []
 
 
+@pytest.mark.parametrize(("shown", "asked"), [("", 1), ("another certificate", 2)])
+def test_haproxy_is_reloaded_where_it_took_a_certificate_and_sends_another(
+    pe: Country, monkeypatch: pytest.MonkeyPatch, shown: str, asked: int
+) -> None:
+    module = "plugins.module_utils.paranal_x509"
+    monkeypatch.setattr(f"{module}.replace_certificate", lambda *_: True)
+    monkeypatch.setattr(f"{module}.shown_by", lambda *_: lambda _: shown)
+    how = {"by": "tls", "address": "127.0.0.1", "port": 7443, "names": ["co.q.pe"]}
+    leaf = {**prepared(pe), "reload": ["haproxy.service"], "proof": how}
+    units = Units(active=True)
+    Installation(pe.node, run=units).apply([leaf], [])
+    assert units.asked == ["is-active", "reload-or-restart"][:asked]
+
+
 # --- crashes --------------------------------------------------------------------------------------
 
 
