@@ -27,7 +27,7 @@ COMMANDS = {
     "suspend": ("paranal.suspension.cli", "close a direction or a peer here, at once and alone"),
     "control": (
         "paranal.control.cli",
-        "compare agreements with peers; take and send on their lists",
+        "compare agreements with peers, take and send on lists, announce maintenance",
     ),
     "firewall": ("paranal.firewall.cli", "load this gateway's rules again when they are gone"),
     "pki": ("paranal.pki.cli", "this country's certificate authority"),

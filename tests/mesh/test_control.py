@@ -190,3 +190,41 @@ def test_a_list_brought_by_hand_counts_without_any_network(
     mx.check_output(f"{alone} paranal control import %s", brought(mx, text))
     assert held(mx, "co") == number
     assert counts(mx, "co", text)
+
+
+def noticed(node: Host, peer: str) -> Told:
+    """Return what a node's status says that a peer told of itself."""
+    shown: Told = json.loads(node.run("paranal status --json").stdout)
+    said: Told = shown["notices"].get(peer, {}).get("notice", {})
+    return said
+
+
+def _announced(node: Host, *texts: str) -> bool:
+    return [window["text"] for window in noticed(node, "pe").get("windows", ())] == [*texts]
+
+
+@pytest.mark.req("R12")
+def test_maintenance_is_announced_to_every_peer_and_withdrawn(nodes: dict[str, Host]) -> None:
+    announce = "paranal control notice %s --until 2999-01-01T05:00-05:00"
+    nodes["pe"].check_output(announce, "cambio de disco")
+    peers = [code for code in OPEN if code != "pe"]
+    for code in peers:
+        assert eventually(partial(_announced, nodes[code], "cambio de disco"), TAKEN_SECONDS)
+        assert "PAR-0655" in nodes[code].run("paranal status").stdout
+    nodes["pe"].check_output("paranal control notice --withdraw")
+    for code in peers:
+        assert eventually(partial(_announced, nodes[code]), TAKEN_SECONDS)
+
+
+@pytest.mark.req("R12")
+def test_a_notice_about_another_pair_is_refused(nodes: dict[str, Host], views: Views) -> None:
+    said = {"closed": [{"direction": "mx>pe", "service": "person"}]}
+    file = brought(nodes["co"], json.dumps(said), "/run/notice.json")
+    status, told = called(nodes["co"], views, "co", "--upload-file", file, path="/v1/notice")
+    assert (status, told["refusal"]["code"]) == ("422", "PAR-0925")
+    said["closed"][0]["direction"] = "co>pe"
+    file = brought(nodes["co"], json.dumps(said), "/run/notice.json")
+    status, told = called(nodes["co"], views, "co", "--upload-file", file, path="/v1/notice")
+    assert (status, told) == ("200", {"member": "pe"})
+    nodes["co"].check_output("systemctl restart paranal-control.service")  # which tells the truth
+    assert eventually(lambda: noticed(nodes["pe"], "co")["closed"] == [], 15)

@@ -18,7 +18,7 @@ from paranal.tls import tls_context
 CREDENTIALS = Path("/etc/paranal/tls/control.pem")
 TRUST = Path("/etc/haproxy/paranal")
 SECONDS = 5.0
-"""How long connecting may take, and each answer; a tunnel that is trapped comes up meanwhile."""
+"""A tunnel that is trapped comes up meanwhile."""
 
 ANSWER_MAX = 16384
 OPEN = ("live", "trial")
@@ -26,11 +26,15 @@ OPEN = ("live", "trial")
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: our own view, our leaf, and where each peer's CA and lists stand."""
+    """Who calls: our own view, our leaf, and where each peer's CA and lists stand.
+
+    ``seconds`` is how long connecting may take, and each answer.
+    """
 
     view: View
     credentials: Path = CREDENTIALS
     trust: Path = TRUST
+    seconds: float = SECONDS
 
     def peers(self) -> list[Peer]:
         """Return the peers that we may call."""
@@ -57,7 +61,7 @@ class Caller:
         target = peer.addresses[CHANNEL], self.view.services[SERVICE].port
         name = peer.ask_names[CHANNEL]
         headers = {"Host": name, "Connection": "close"}
-        with socket.create_connection(target, SECONDS, source) as line:
+        with socket.create_connection(target, self.seconds, source) as line:
             connection = http.client.HTTPConnection(name)
             connection.sock = context.wrap_socket(line, server_hostname=name)
             with connection.sock:

@@ -1,4 +1,4 @@
-"""``paranal control``: compare agreements with peers, take revocation lists and send them on."""
+"""``paranal control``: compare agreements, take and send on revocation lists, announce."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paranal.control import effect, inbox, parity
+from paranal.control import announce, effect, inbox, parity
 from paranal.control.call import Caller
 from paranal.control.install import KEPT, Place
 from paranal.control.relay import PATH
@@ -30,7 +30,7 @@ VERDICTS = {"equal": "igual", "differs": "DIFIERE", "no answer": "sin respuesta"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the three words."""
+    """Add the four words."""
     words = parser.add_subparsers(dest="word", required=True, metavar="WORD")
     word = words.add_parser("parity", help="compare each pair's digest with the peer's own")
     word.add_argument("peers", nargs="*", metavar="PEER", help="only these (default: all)")
@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     word.add_argument("--own", action="store_true", help="our own lists, as installed")
     word.add_argument("--to", action="append", metavar="PEER", help="only to this peer")
+    announce.configure(words.add_parser("notice", help="announce maintenance; read the peers'"))
     for word in words.choices.values():
         word.add_argument("--json", action="store_true", help="as data")
         word.add_argument("--view", type=Path, default=VIEW, help=argparse.SUPPRESS)
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
     """
     require_root(f"control {args.word}")
     view = msgspec.convert(read_view(args.view), View)
-    return {"parity": _parity, "import": _import, "push": _push}[args.word](args, view)
+    words = {"parity": _parity, "import": _import, "push": _push, "notice": announce.run}
+    return words[args.word](args, view)
 
 
 # --- parity ---------------------------------------------------------------------------------------

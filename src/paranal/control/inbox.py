@@ -32,10 +32,14 @@ def put(news: News, folder: Path) -> None:
 def waiting(folder: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield each file of the inbox with its content; what cannot be read as one is empty."""
     for path in sorted(folder.glob("*")):
-        yield path, _content(path)
+        yield path, content(path, OCTETS_MAX)
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path, limit: int) -> bytes:
+    """Return a file of a directory that is not root's, no more than ``limit`` octets and one.
+
+    What is no regular file there (a link, a pipe) is empty, as what is missing.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -44,7 +48,7 @@ def _content(path: Path) -> bytes:
         os.close(descriptor)
         return b""
     with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(OCTETS_MAX + 1)
+        return stream.read(limit + 1)
 
 
 def drop(path: Path) -> Refusal | None:

@@ -1,7 +1,8 @@
-"""Brings lists to peers until each has them: our own as they change, others' as they arrive.
+"""Brings peers what they have to know, until each has it.
 
-A list that a peer has already is answered and not relayed again, so it ends. Nothing is kept over
-a restart but our own lists, which are told anew: whoever has the number does nothing.
+Lists: our own as they change, others' as they arrive. One that a peer has already is answered and
+not relayed again, so it ends. Notices: what concerns the pair, as it changes. Nothing is kept over
+a restart but what is ours, which is told anew: whoever has it does nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paranal.control import notice
 from paranal.control.call import Caller
 from paranal.messages import Refusal
 from paranal.serving import journal
@@ -26,11 +28,19 @@ FINAL = ("PAR-0914",)
 """What the peer said will not change by saying it again: it holds a newer one, or trusts none."""
 
 
+@dataclass(frozen=True)
+class Message:
+    """What is put where at a peer."""
+
+    path: str
+    body: bytes
+
+
 @dataclass
 class Due:
-    """What one peer has still to be told, by file name, and when it may be called again."""
+    """What one peer has still to be told, by name, and when it may be called again."""
 
-    lists: dict[str, bytes] = field(default_factory=dict)
+    messages: dict[str, Message] = field(default_factory=dict)
     at: float = 0.0
     running: asyncio.Task[None] | None = None
 
@@ -38,9 +48,16 @@ class Due:
 class Relay:
     """Tells every peer that we may call."""
 
-    def __init__(self, caller: Callable[[], Caller], own: tuple[Path, ...]) -> None:
-        """``own`` are the files of our own lists."""
+    def __init__(
+        self,
+        caller: Callable[[], Caller],
+        own: tuple[Path, ...],
+        standing: Callable[[], dict[str, bytes]],
+    ) -> None:
+        """``own`` are the files of our own lists, ``standing`` makes each peer's notice."""
         self._caller = caller
+        self._standing = standing
+        self._noticed: dict[str, bytes] = {}
         self._own = Watched(own, lambda: {path.name: path.read_bytes() for path in own})
         self._told: dict[str, bytes] = {}
         self._due: dict[str, Due] = {}
@@ -50,15 +67,18 @@ class Relay:
         """Have lists brought to all peers but one, who brought them."""
         for peer in self._caller().peers():
             if peer.code != without:
-                self._due.setdefault(peer.code, Due()).lists.update(lists)
+                self._owe(peer.code, {name: Message(PATH, text) for name, text in lists.items()})
         self._news.set()
+
+    def _owe(self, code: str, messages: dict[str, Message]) -> None:
+        self._due.setdefault(code, Due()).messages.update(messages)
 
     async def run(self) -> None:
         """Go on until cancelled."""
         while True:
             try:
                 self._look()
-            except (OSError, ValueError) as error:  # a file that is being replaced, a new view
+            except (OSError, ValueError, Refusal) as error:  # a file being replaced, a new view
                 journal.say("relay", level="warning", error=error)
             self._news.clear()
             try:
@@ -72,25 +92,36 @@ class Relay:
         if own != self._told:
             self.tell({name: text for name, text in own.items() if self._told.get(name) != text})
             self._told = dict(own)
+        self._notice()
         for code, due in self._due.items():
             idle = due.running is None or due.running.done()
-            if due.lists and idle and time.monotonic() >= due.at:
+            if due.messages and idle and time.monotonic() >= due.at:
                 due.running = asyncio.create_task(self._bring(code, due))
 
+    def _notice(self) -> None:
+        """Owe each peer that we may call its notice, where it is not what it was told last."""
+        standing = self._standing()
+        for peer in self._caller().peers():
+            body = standing.get(peer.code)
+            if body is not None and self._noticed.get(peer.code) != body:
+                self._owe(peer.code, {notice.PATH: Message(notice.PATH, body)})
+                self._noticed[peer.code] = body
+
     async def _bring(self, code: str, due: Due) -> None:
-        for name, text in list(due.lists.items()):
+        for name, message in list(due.messages.items()):
             caller = self._caller()
             peer = next((each for each in caller.peers() if each.code == code), None)
             if peer is None:
-                due.lists.clear()
+                due.messages.clear()
+                self._noticed.pop(code, None)
                 return
             try:
-                await asyncio.to_thread(caller.call, peer, "PUT", PATH, text)
+                await asyncio.to_thread(caller.call, peer, "PUT", message.path, message.body)
             except Refusal as refusal:
                 journal.say("not told", level="warning", member=code, code=refusal.code)
                 if refusal.code not in FINAL:
                     due.at = time.monotonic() + AGAIN_SECONDS
                     return
-            if due.lists.get(name) is text:
-                del due.lists[name]
+            if due.messages.get(name) is message:
+                del due.messages[name]
         self._news.set()

@@ -1,4 +1,4 @@
-"""The control service: what we hold of a pair, and an inbox for revocation lists."""
+"""The control service: what we hold of a pair, an inbox for lists, and what peers say."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paranal.control import inbox, parity
+from paranal.control import inbox, notice, parity
 from paranal.control.call import OPEN, Caller
 from paranal.control.relay import PATH, Relay
 from paranal.control.settings import CHANNEL, SERVICE, Control
 from paranal.messages import Refusal
 from paranal.pki import lists, peers
 from paranal.serving import gate, http, journal
+from paranal.serving.files import Watched
 from paranal.serving.view import Peer, View, watched_view
 
 STATUS = {
@@ -29,6 +30,8 @@ STATUS = {
     "PAR-0906": 409,
     "PAR-0907": 409,
     "PAR-0910": 503,
+    "PAR-0926": 503,
+    "PAR-0927": 413,
 }
 """A refusal's HTTP status; every other one is 422."""
 
@@ -42,7 +45,11 @@ class Service:
         self.view = watched_view(settings.view, settings.suspended)
         code, folder = self.view().member.code, settings.swanctl / "x509crl"
         own = tuple(sorted(folder.glob(f"{code}-*.crl")))  # of each generation of our authority
-        self.relay = Relay(self.caller, own)
+        told = (settings.suspended, settings.maintenance)
+        standing = Watched(
+            [settings.view], lambda: notice.standing(self.view(), *told), may_lack=told
+        )
+        self.relay = Relay(self.caller, own, standing)
 
     def caller(self) -> Caller:
         """Return us as who calls peers."""
@@ -68,6 +75,16 @@ class Service:
         )
         told = {"member": news.member, "list": news.name, "number": news.number}
         return http.json_response({**told, "taken": news.is_newer})
+
+    async def notice(self, request: Request) -> Response:
+        """Answer ``PUT /v1/notice``: keep what the caller says of itself."""
+        view = self.view()
+        peer = self._peer(request, view)
+        data = await http.body(request, notice.OCTETS_MAX, "PAR-0927")
+        said = notice.checked_notice(data, peer, view)
+        if notice.keep(said, peer, self.settings.notices):
+            journal.say("notice", member=peer.code)
+        return http.json_response({"member": view.member.code})
 
     def _peer(self, request: Request, view: View) -> Peer:
         """Return the caller; it must be a peer whose direction of control to us is open."""
@@ -110,6 +127,7 @@ def application(settings: Control) -> Starlette:
         routes=[
             Route(parity.PATH, _answered(service.parity), methods=["GET"]),
             Route(PATH, _answered(service.crl), methods=["PUT"]),
+            Route(notice.PATH, _answered(service.notice), methods=["PUT"]),
             Route("/health", healthy, methods=["GET"]),
         ],
         lifespan=lifespan,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paranal.agreement.suspension import read_suspensions
+from paranal.control import notice
 from paranal.messages import LANGUAGES, Refusal
 from paranal.status import (
     bounded,
@@ -91,6 +92,7 @@ def collect(view: Mapping[str, Any], *, active: bool) -> Facts:
         "certificates": ("X.509", certificates.read_leaves),
         "crls": ("CRL", partial(certificates.read_crls, codes)),
         "traces": ("journalctl", partial(journal.read, peers, member["code"])),
+        "notices": (str(notice.HEARD), partial(notice.heard, codes[1:])),
         "lines": ("/var/lib/paranal/line", line.read),
     }
     answers = bounded.collect(sources, bounded.SECONDS + 1)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from paranal.agreement.suspension import RECORD
+from paranal.control.notice import current
 from paranal.status import checks
 from paranal.status.facts import Certificate, Direction, Facts, LineCheck, Unseen, directions
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
@@ -34,12 +35,12 @@ def exit_code(pairs: Iterable[PairStatus]) -> int:
 
 
 def warnings(facts: Facts) -> list[Reason]:
-    """Return what we suspended by ourselves, and what to renew.
+    """Return what we suspended by ourselves, what peers gave notice of, and what to renew.
 
     To renew are our own leaves and every CRL with a third of life left, or none.
     What has run out is here too, because an open direction tells of it and a closed one does not.
     """
-    found = [*_suspended(facts)]
+    found = [*_suspended(facts), *_noticed(facts)]
     leaves: tuple[Certificate, ...] = ()
     if not isinstance(facts.certificates, Unseen):
         leaves = facts.certificates
@@ -65,6 +66,19 @@ def _suspended(facts: Facts) -> Iterator[Reason]:
     for entry in facts.suspended.entries:
         given = {**vars(entry), "service": entry.service or "*"}
         yield Reason("PAR-0746", Side.OURS, given, fault=False)
+
+
+def _noticed(facts: Facts) -> Iterator[Reason]:
+    """Say what peers suspended by themselves, and when they will be at work; it is no fault."""
+    for peer, heard in () if isinstance(facts.notices, Unseen) else facts.notices.items():
+        for closed in heard.notice.closed:
+            since = closed.since.isoformat() if closed.since else "?"
+            params = {"direction": closed.direction, "service": closed.service, "since": since}
+            yield Reason("PAR-0654", Side.THEIRS, {"peer": peer, **params}, fault=False)
+        for window in current(heard.notice.windows, facts.now):
+            begin, end = (at.isoformat(timespec="minutes") for at in (window.begin, window.end))
+            params = {"begin": begin, "end": end, "text": window.text}
+            yield Reason("PAR-0655", Side.THEIRS, {"peer": peer, **params}, fault=False)
 
 
 def _pair(facts: Facts, peer: Mapping[str, Any]) -> PairStatus:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from paranal.agreement import is_open
 from paranal.agreement.suspension import Suspensions
+from paranal.control.notice import Heard
 from paranal.tunnels.charon import IkeSa
 
 
@@ -156,6 +157,8 @@ class Facts:
     lines: Mapping[str, LineCheck] | Unseen
     suspended: Suspensions = field(default_factory=Suspensions)
     """What this member suspended by itself; ``view`` is narrowed by it."""
+    notices: Mapping[str, Heard] | Unseen = field(default_factory=dict)
+    """Peer -> what it said last of itself."""
     reached: Mapping[tuple[str, str], Reach | Unseen] = field(default_factory=dict)
     """(peer, service) -> what the active try said; empty without ``--probe``."""
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -137,6 +138,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             f"{peer} {service}": _data(end) for (peer, service), end in facts.reached.items()
         },
         "suspended": [vars(entry) for entry in facts.suspended.entries],
+        "notices": _data(facts.notices),
         "warnings": [reason.as_dict() for reason in report.warnings],
     }
 
@@ -175,6 +177,8 @@ def _data(value: Any) -> Any:  # noqa: ANN401 - dataclasses of facts into JSON
         return [_data(each) for each in value]
     if isinstance(value, frozenset):
         return sorted(_data(each) for each in value)
+    if isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value)
     if hasattr(value, "__dataclass_fields__"):
         return _data(asdict(value))
     return value

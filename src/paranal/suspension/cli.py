@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from paranal.agreement.suspension import RECORD, Suspension, Suspensions, narrowed, read_suspensions
 from paranal.firewall import suspended
 from paranal.messages import Refusal
-from paranal.suspension import layers
+from paranal.suspension import last_word, layers
 from paranal.suspension.record import (
     added,
     alone,
@@ -70,14 +71,14 @@ def _suspend(args: argparse.Namespace) -> int:
         Suspension(each, service, at, _operator(), reason) for each in directions(view, args.what)
     ]
     after = added(record, more)
-    changed = after != record
+    changed, told = after != record, {}
     if changed:
+        told = last_word.say(view, record, after)
         # Before the record, so that no boot between the two would load the rules without it.
         replace(suspended.FILE, suspended.text(narrowed(view, after)), 0o600)
         write(after)
-        # The place to tell the peers: a maintenance notice over `control`, once there is one.
     found = layers.close(narrowed(view, after))
-    _say(args, after, found, changed=changed, seconds=time.monotonic() - started)
+    _say(args, after, found, changed=changed, told=told, seconds=time.monotonic() - started)
     return _judged(found)
 
 
@@ -133,6 +134,7 @@ def _say(
     *,
     changed: bool = False,
     lifted: bool = False,
+    told: Mapping[str, str] | None = None,
     seconds: float = 0.0,
 ) -> None:
     entries = [vars(entry) for entry in record.entries]
@@ -141,6 +143,7 @@ def _say(
             "suspended": entries,
             "unreadable": record.unreadable,
             "layers": found,
+            "told": told or {},
             "changed": changed or lifted,
             "seconds": round(seconds, 3),
         }
@@ -157,9 +160,13 @@ def _say(
         sys.stdout.write(f"{entry.direction} {service}: {entry.since} {entry.by}: {entry.reason}\n")
     for name, state in found.items():
         sys.stdout.write(f"  {name}: {_STATES.get(state, state)}\n")
+    for peer, why in (told or {}).items():
+        sys.stdout.write(f"  {peer}: {_NOT_TOLD.format(why=why) if why else _TOLD}\n")
 
 
 _STATES = {"closed": "cerrado | closed", "stands": "ya cerrado | closed already"}
+_TOLD = "avisado | told"
+_NOT_TOLD = "sin avisar, llame a su turno | not told, call its desk ({why})"
 _LIFTED = (
     "levantado: sigue cerrado hasta el próximo site.yml | "
     "lifted: it stays closed until the next site.yml"

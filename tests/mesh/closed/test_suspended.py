@@ -46,6 +46,7 @@ TELL = (
 DIRECTION, REASON = "co>pe", "orden 7"
 FEWEST_QUERIES = 10
 DELAY_MS = 40
+TOLD_SECONDS = 10
 AGREED_SECONDS = 60
 """Within which a suspension must hold at every layer (issue 4)."""
 Opened = Callable[..., AbstractContextManager[None]]
@@ -57,6 +58,13 @@ def _suspend(node: Host, what: str, *words: str) -> dict[str, Any]:
     asked = ("paranal", "suspend", what, *words)
     told: dict[str, Any] = json.loads(node.check_output(" ".join(["%s"] * len(asked)), *asked))
     return {**told, "took": time.monotonic() - begun}
+
+
+def _heard(node: Host) -> list[dict[str, Any]]:
+    """Return what a node's status says that Peru told it has closed."""
+    shown = json.loads(node.run("paranal status --json").stdout)
+    closed: list[dict[str, Any]] = shown["notices"]["pe"]["notice"]["closed"]
+    return closed
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +192,18 @@ def test_once_more_changes_nothing_and_status_tells(nodes: dict[str, Host]) -> N
     assert entry in json.loads(shown.stdout)["suspended"]
 
 
+@pytest.mark.usefixtures("suspended")
+def test_the_peer_is_told_what_is_closed_and_not_why(nodes: dict[str, Host]) -> None:
+    assert eventually(lambda: _heard(nodes["co"]) != [], TOLD_SECONDS)
+    closed = _heard(nodes["co"])
+    assert {one["direction"] for one in closed} == {DIRECTION}
+    assert "person" in {one["service"] for one in closed}
+    shown = nodes["co"].run("paranal status").stdout
+    assert "PAR-0654" in shown
+    assert REASON not in shown
+    assert _heard(nodes["mx"]) == []
+
+
 @pytest.mark.parametrize(
     ("account", "words", "code"),
     [
@@ -234,6 +254,19 @@ def test_what_is_lifted_opens_with_the_next_run_and_not_before(
     played(lab, "--limit", "pe")
     nodes["pe"].check_output("paranal firewall heal")
     assert call_alliance(nodes, views, "co")["status"] == 200
+    assert eventually(lambda: _heard(nodes["co"]) == [], TOLD_SECONDS)
+
+
+@pytest.mark.usefixtures("left_open")
+def test_a_peer_whose_control_closes_is_told_before(lab: Lab, nodes: dict[str, Host]) -> None:
+    told = _suspend(nodes["pe"], "mx", "--reason", REASON, "--json")
+    assert told["told"] == {"mx": ""}
+    assert {one["direction"] for one in _heard(nodes["mx"])} == {"pe>mx", "mx>pe"}
+    _suspend(nodes["pe"], "mx", "--lift", "--json")
+    played(lab, "--limit", "pe")
+    nodes["pe"].check_output("paranal firewall heal")
+    nodes["mx"].check_output("paranal tunnels heal")
+    assert eventually(lambda: _heard(nodes["mx"]) == [], AGREED_SECONDS)
 
 
 @pytest.fixture
@@ -251,6 +284,7 @@ def test_a_peer_is_closed_with_the_other_three_out_of_reach(
     told = _suspend(nodes["pe"], "co", "--reason", REASON, "--json")
     print(json.dumps({key: told[key] for key in ("took", "layers")}))  # noqa: T201 - the figures of this run
     assert told["took"] < AGREED_SECONDS
+    assert told["told"]["co"], "nobody could be told"
     assert set(told["layers"].values()) == {"closed"}
     assert not any(sa.get("child-sas") for sa in sas_with(nodes["pe"], "co"))
     out_of_reach()

@@ -63,7 +63,7 @@ async def test_our_own_lists_are_told_to_all_and_told_again_when_they_change(
 ) -> None:
     line = Line(view_of("co"))
     callable_ = {peer.code for peer in line.peers()}
-    running = relay.Relay(lambda: line, own)
+    running = relay.Relay(lambda: line, own, dict)
     await until(running, lambda: len(line.calls) == 2 * len(callable_))
     assert {code for code, _ in line.calls} == callable_ >= {"mx", "pe"}
     line.calls.clear()
@@ -74,7 +74,7 @@ async def test_our_own_lists_are_told_to_all_and_told_again_when_they_change(
 
 async def test_whoever_brought_a_list_is_not_told_of_it(own: tuple[Path, ...]) -> None:
     line = Line(view_of("co"))
-    running = relay.Relay(lambda: line, own)
+    running = relay.Relay(lambda: line, own, dict)
     running.tell({"pe-issuing.crl": b"pe"}, without="pe")
     await until(running, lambda: ("mx", b"pe") in line.calls)
     assert ("pe", b"pe") not in line.calls
@@ -83,7 +83,7 @@ async def test_whoever_brought_a_list_is_not_told_of_it(own: tuple[Path, ...]) -
 async def test_a_silent_peer_is_called_again_and_holds_up_nobody(own: tuple[Path, ...]) -> None:
     silent = [Refusal("PAR-0913", member="pe", reason="timeout") for _ in range(3)]
     line = Line(view_of("co"), refusals={"pe": silent})
-    running = relay.Relay(lambda: line, own)
+    running = relay.Relay(lambda: line, own, dict)
     await until(running, lambda: [code for code, _ in line.calls].count("pe") == 2)
     assert silent == []
     assert line.calls[0][0] == "mx"
@@ -92,6 +92,18 @@ async def test_a_silent_peer_is_called_again_and_holds_up_nobody(own: tuple[Path
 async def test_what_a_peer_refused_is_not_said_again(own: tuple[Path, ...]) -> None:
     refused = [Refusal("PAR-0914", member="pe", theirs_es="", theirs_en="") for _ in range(2)]
     line = Line(view_of("co"), refusals={"pe": refused})
-    running = relay.Relay(lambda: line, own)
-    await until(running, lambda: not refused and not running._due["pe"].lists)
+    running = relay.Relay(lambda: line, own, dict)
+    await until(running, lambda: not refused and not running._due["pe"].messages)
     assert "pe" not in [code for code, _ in line.calls]
+
+
+async def test_each_peer_is_told_its_own_notice_and_again_when_it_changes(
+    own: tuple[Path, ...],
+) -> None:
+    line, standing = Line(view_of("co")), {"pe": b"to pe", "mx": b"to mx"}
+    running = relay.Relay(lambda: line, own, lambda: standing)
+    await until(running, lambda: {("pe", b"to pe"), ("mx", b"to mx")} <= {*line.calls})
+    line.calls.clear()
+    standing["pe"] = b"more to pe"
+    await until(running, lambda: bool(line.calls))
+    assert line.calls == [("pe", b"more to pe")]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from paranal.control import relay
+from paranal.control import notice, relay
+from paranal.control.notice import Closed, Notice
 from paranal.control.service import application
 from paranal.control.settings import Control
 from paranal.pki import lists
@@ -42,11 +43,17 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], str | N
 
 @asynccontextmanager
 async def called(node: Holding, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    (tmp_path / "inbox").mkdir(exist_ok=True)
+    for name in ("inbox", "notices"):
+        (tmp_path / name).mkdir(exist_ok=True)
     (tmp_path / "view.json").write_bytes(msgspec.json.encode(node.view))
     swanctl = node.place.real("/etc/swanctl")
     settings = Control(
-        tmp_path / "view.json", swanctl, tmp_path / "inbox", tmp_path / "no.pem", tmp_path
+        view=tmp_path / "view.json",
+        swanctl=swanctl,
+        inbox=tmp_path / "inbox",
+        notices=tmp_path / "notices",
+        credentials=tmp_path / "no.pem",
+        trust=tmp_path,
     )
     transport = httpx.ASGITransport(application(settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://control") as client:
@@ -118,3 +125,26 @@ async def test_an_older_list_is_refused_also_while_the_newer_one_waits_for_root(
         answer = await client.put("/v1/crl", headers=PERU, content=older)
     assert (answer.status_code, answer.json()["refusal"]["code"]) == (409, "PAR-0906")
     assert len(told) == 1
+
+
+async def test_a_peers_notice_is_kept_and_another_peers_is_not_its_business(
+    node: Holding, tmp_path: Path
+) -> None:
+    said = Notice((Closed("pe>co", "person"),))
+    strange = Notice((Closed("mx>co", "person"),))
+    async with called(node, tmp_path) as client:
+        answers = [
+            await client.put("/v1/notice", headers=PERU, content=content)
+            for content in (
+                msgspec.json.encode(said),
+                msgspec.json.encode(strange),
+                b" " * (notice.OCTETS_MAX + 1),
+            )
+        ]
+        unknown = PERU | {gate.CERTIFICATE: certificate("q.pe.paranal.example")}
+        refused = await client.put("/v1/notice", headers=unknown, content=b"{}")
+    codes = [answer.json().get("refusal", {}).get("code") for answer in answers]
+    assert [answer.status_code for answer in answers] == [200, 422, 413]
+    assert codes == [None, "PAR-0925", "PAR-0927"]
+    assert (refused.status_code, refused.json()["refusal"]["code"]) == (403, "PAR-0901")
+    assert notice.heard(["pe"], tmp_path / "notices")["pe"].notice == said

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from paranal.agreement.suspension import Suspension, Suspensions
+from paranal.control.notice import Closed, Heard, Notice, Window
 from paranal.messages import catalogue
 from paranal.status.diagnose import diagnose, exit_code, warnings
 from paranal.status.facts import (
@@ -581,3 +582,15 @@ def test_what_we_suspended_by_ourselves_is_told_and_is_no_fault(healthy: Facts) 
     assert {"ana", "orden 7", "co>pe", "*"} <= {*told.params.values()}
     (told,) = warnings(replace(healthy, suspended=Suspensions(unreadable="x")))
     assert told.code == "PAR-0744"
+
+
+def test_a_peers_notice_is_told_while_it_lasts_and_is_no_fault(healthy: Facts) -> None:
+    hour = timedelta(hours=1)
+    windows = (Window(NOW - hour, NOW + hour, "disco"), Window(NOW - 2 * hour, NOW - hour, "red"))
+    heard = Heard(NOW, Notice((Closed("co>pe", "person", NOW),), windows))
+    facts = replace(healthy, notices={"co": heard})
+    told = warnings(facts)
+    assert [reason.code for reason in told] == ["PAR-0654", "PAR-0655"]
+    assert not any(reason.fault for reason in told)
+    assert "disco" in told[1].text("es")
+    assert exit_code(diagnose(facts)) == exit_code(diagnose(healthy))
