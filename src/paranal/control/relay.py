@@ -99,13 +99,17 @@ class Relay:
                 due.running = asyncio.create_task(self._bring(code, due))
 
     def _notice(self) -> None:
-        """Owe each peer that we may call its notice, where it is not what it was told last."""
+        """Owe each peer that we may call its notice, where it is not what it was told last.
+
+        Whoever may not be called is forgotten: it is told anew once it may be.
+        """
         standing = self._standing()
-        for peer in self._caller().peers():
-            body = standing.get(peer.code)
-            if body is not None and self._noticed.get(peer.code) != body:
-                self._owe(peer.code, {notice.PATH: Message(notice.PATH, body)})
-                self._noticed[peer.code] = body
+        callable_ = {peer.code for peer in self._caller().peers()}
+        now = {code: body for code, body in standing.items() if code in callable_}
+        for code, body in now.items():
+            if self._noticed.get(code) != body:
+                self._owe(code, {notice.PATH: Message(notice.PATH, body)})
+        self._noticed = now
 
     async def _bring(self, code: str, due: Due) -> None:
         for name, message in list(due.messages.items()):
@@ -113,7 +117,6 @@ class Relay:
             peer = next((each for each in caller.peers() if each.code == code), None)
             if peer is None:
                 due.messages.clear()
-                self._noticed.pop(code, None)
                 return
             try:
                 await asyncio.to_thread(caller.call, peer, "PUT", message.path, message.body)

@@ -288,11 +288,11 @@ def test_a_peer_is_closed_with_the_other_three_out_of_reach(
     assert set(told["layers"].values()) == {"closed"}
     assert not any(sa.get("child-sas") for sa in sas_with(nodes["pe"], "co"))
     out_of_reach()
-    assert eventually(lambda: tunnels_up(nodes["pe"], ["mx"]), AGREED_SECONDS)
+    # Peru may still show the SA that Mexico has given up meanwhile: what counts is an answer.
+    assert eventually(lambda: call_alliance(nodes, views, "mx")["status"] == 200, AGREED_SECONDS)
     nodes["co"].check_output("paranal tunnels heal")
     assert not any(sa.get("child-sas") for sa in sas_with(nodes["pe"], "co"))
     assert not call_alliance(nodes, views, "co", seconds=2)["reached"]
-    assert call_alliance(nodes, views, "mx")["status"] == 200
     _suspend(nodes["pe"], "co", "--lift", "--json")
     played(lab, "--limit", "pe")
     nodes["pe"].check_output("paranal firewall heal")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from paranal.control import relay
@@ -107,3 +108,22 @@ async def test_each_peer_is_told_its_own_notice_and_again_when_it_changes(
     standing["pe"] = b"more to pe"
     await until(running, lambda: bool(line.calls))
     assert line.calls == [("pe", b"more to pe")]
+
+
+async def test_who_could_not_be_called_is_told_the_same_again_once_it_can(
+    own: tuple[Path, ...],
+) -> None:
+    full = view_of("co")
+    line = Line(full)
+    without = msgspec.structs.replace(full, peers=tuple(p for p in full.peers if p.code != "pe"))
+    alone = Line(without, calls=line.calls)
+    at = [line]
+    running = relay.Relay(lambda: at[0], own, lambda: {"pe": b"to pe"})
+    await until(running, lambda: ("pe", b"to pe") in line.calls)
+    at[0] = alone
+    line.calls.clear()
+    own[1].write_bytes(b"a newer one")
+    await until(running, lambda: ("mx", b"a newer one") in line.calls)
+    assert "pe" not in [code for code, _ in line.calls]
+    at[0] = line
+    await until(running, lambda: ("pe", b"to pe") in line.calls)
