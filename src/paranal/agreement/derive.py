@@ -114,7 +114,15 @@ def _pair(agreement: Agreement, one: str, other: str) -> dict[str, Any]:
 
 def _member(agreement: Agreement, code: str) -> dict[str, Any]:
     domain = f"{code}.{agreement.document['domain']}"
-    return {"code": code, "domain": domain, "gateway": OURS, **agreement.members[code]}
+    member = agreement.members[code]
+    identities = {**member["identities"], "signing": signer_name(domain)}
+    head = {"code": code, "domain": domain, "gateway": OURS}
+    return {**head, **member, "identities": identities}
+
+
+def signer_name(domain: str) -> str:
+    """Return the one name under which the member of that domain signs queries and answers."""
+    return f"signer.{domain}"
 
 
 def _peer(agreement: Agreement, code: str, peer: str) -> dict[str, Any]:

@@ -120,14 +120,25 @@ def leaf(
 ) -> x509.Certificate:
     """Return a leaf of ``profile`` for ``names``; it never outlives its issuer."""
     end = min(now - BACKDATE + life, issuer.not_valid_after_utc)
-    builder = (
-        _base(subject(member, names[0]), public_key, serial, now, end)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(leaf_of=profile), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(profile.uses), critical=False)
-        .add_extension(x509.SubjectAlternativeName(map(x509.DNSName, names)), critical=False)
-    )
+    builder = _base(subject(member, names[0]), public_key, serial, now, end)
+    for extension, critical in leaf_extensions(profile, names):
+        builder = builder.add_extension(extension, critical=critical)
     return _signed(builder, issuer.subject, issuer_key)
+
+
+def leaf_extensions(
+    profile: Profile, names: Sequence[str]
+) -> tuple[tuple[x509.ExtensionType, bool], ...]:
+    """Return what a leaf of ``profile`` says of itself, each with whether it is critical.
+
+    Besides these it has the two key identifiers that every certificate has.
+    """
+    return (
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(leaf_of=profile), True),
+        (x509.ExtendedKeyUsage(profile.uses), False),
+        (x509.SubjectAlternativeName(map(x509.DNSName, names)), False),
+    )
 
 
 def revocation_list(

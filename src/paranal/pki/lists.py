@@ -105,7 +105,7 @@ def judge(
     everybody = list(held)
     authority, name = _owner(crl, everybody)
     member, before = authority.member, list_of(authority, name)
-    if not _is_whole(crl):
+    if not is_whole(crl):
         raise Refusal("PAR-0909", member=member, list=name)
     begin, end = crl.last_update_utc, crl.next_update_utc
     if end is None or not begin <= now + AHEAD or not max(begin, now) < end:
@@ -151,7 +151,7 @@ def _owner(
     raise Refusal("PAR-0905", issuer=ascii(crl.issuer.rfc4514_string()[:80]))
 
 
-def _is_whole(crl: x509.CertificateRevocationList) -> bool:
+def is_whole(crl: x509.CertificateRevocationList) -> bool:
     """Tell whether a list is strongly signed and complete: no delta, no part, no other's."""
     algorithm = crl.signature_hash_algorithm
     strong = algorithm is not None and algorithm.digest_size >= HASH_OCTETS_AT_LEAST

@@ -104,6 +104,42 @@ def installed(member: str, domain: str, swanctl: Path = Path(SWANCTL)) -> list[P
     return found
 
 
+def served(member: str, domain: str, folder: Path = Path(HAPROXY)) -> list[PublicAuthority]:
+    """Return ``member``'s authorities as this node has them for whom it serves (HAProxy's files).
+
+    The inverse of ``trust_files("haproxy", ...)``; refuses as ``installed`` does, and (PAR-0418)
+    a file that does not hold root, issuing CA and both their lists of each generation.
+    """
+    ca, crl = folder / f"{member}-ca.pem", folder / f"{member}.crl"
+    chains, found = _load(ca, _certificates, member), _load(crl, _lists, member)
+    if not chains or len(chains) % 2 or len(chains) != len(found):
+        raise Refusal("PAR-0418", path=crl, member=member, reason=f"{len(chains)}/{len(found)}")
+    authorities = [
+        PublicAuthority(member, chains[at], chains[at + 1], found[at], found[at + 1])
+        for at in range(0, len(chains), 2)
+    ]
+    for one in authorities:
+        faults = _faults(one, (folder, folder), domain)
+        placed = ((crl if path.suffix == ".crl" else ca, fault) for path, fault in faults)
+        _refuse_faults(placed, member)
+    return authorities
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    """Parse every certificate of a file."""
+    return [_certificate(part) for part in _parts(pem)]
+
+
+def _lists(pem: bytes) -> list[x509.CertificateRevocationList]:
+    """Parse every list of a file."""
+    return [_list(part) for part in _parts(pem)]
+
+
+def _parts(pem: bytes) -> list[bytes]:
+    begin = b"-----BEGIN "
+    return [begin + part for part in pem.split(begin)[1:]]
+
+
 def _read(folders: tuple[Path, Path], member: str, generation: int) -> PublicAuthority:
     """Return what stands in a folder of CAs and one of lists."""
     (ca, crl), stem = folders, authority_stem(member, generation)
