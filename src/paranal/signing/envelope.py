@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,8 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from joserfc import jws
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
+from joserfc.errors import BadSignatureError, JoseError
+from joserfc.jwk import ECKey, GuestProtocol, OKPKey
 
 from paranal.messages import Refusal
 from paranal.pki import leaf as leaves
@@ -43,9 +41,18 @@ KINDS: dict[str, tuple[str, type[OKPKey] | type[ECKey]]] = {
 }
 """Type of the leaf's key -> the one algorithm that it signs with, and joserfc's key."""
 
+ALGORITHMS = [algorithm for algorithm, _ in KINDS.values()]
+
 HEADER = {"alg", "typ", "x5c"}
 PATH = 2
 """Certificates in ``x5c``: the leaf and its issuing CA; the root is pinned, never sent."""
+
+
+class _Registry(jws.JWSRegistry):
+    """joserfc's rules, with room for two certificates (1.2 and later take 512 octets of header)."""
+
+    max_header_length = OCTETS_MAX
+    max_payload_length = OCTETS_MAX
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,9 @@ def read_signer(path: Path) -> Signer:
 def sign(payload: bytes, typ: str, signer: Signer) -> str:
     """Return the envelope of ``payload``; ``typ`` names its kind; refuses (PAR-0460) a long one."""
     header = {"alg": signer.algorithm, "typ": typ, "x5c": list(signer.x5c)}
-    text = jws.serialize_compact(header, payload, signer.key, algorithms=[signer.algorithm])
+    text = jws.serialize_compact(
+        header, payload, signer.key, registry=_Registry(algorithms=[signer.algorithm])
+    )
     if len(text) > OCTETS_MAX:
         raise Refusal("PAR-0460", limit=OCTETS_MAX)
     return text
@@ -108,16 +117,23 @@ def opened(envelope: bytes, typ: str, sender: Sender, now: datetime) -> Opened:
     """
     if len(envelope) > OCTETS_MAX:
         raise Refusal("PAR-0460", limit=OCTETS_MAX)
+    shown: list[x509.Certificate] = []
+
+    def key_of(found: GuestProtocol) -> OKPKey | ECKey:
+        """Return the leaf's key once the leaf is judged; joserfc asks before it verifies."""
+        leaf, issuer = _path(found.headers(), typ, sender.member)
+        leaves.check(leaf, _authority(issuer, sender), PROFILES["signing"], sender.name, now)
+        shown.append(leaf)
+        return _key(leaf)
+
     try:
-        found = jws.extract_compact(envelope)
+        rules = _Registry(algorithms=ALGORITHMS)
+        found = jws.deserialize_compact(envelope, key_of, registry=rules)
+    except BadSignatureError:
+        raise Refusal("PAR-0467", member=sender.member) from None
     except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise Refusal("PAR-0461", member=sender.member, part=type(error).__name__) from None
-    leaf, issuer = _path(found.protected, typ, sender.member)
-    one = _authority(issuer, sender)
-    leaves.check(leaf, one, PROFILES["signing"], sender.name, now)
-    if not _is_signed(found, leaf.public_key()):
-        raise Refusal("PAR-0467", member=sender.member)
-    return Opened(found.payload, leaf)
+    return Opened(found.payload, shown[0])
 
 
 def _path(header: Any, typ: str, member: str) -> tuple[x509.Certificate, bytes]:  # noqa: ANN401 - JSON
@@ -143,11 +159,8 @@ def _authority(issuer: bytes, sender: Sender) -> PublicAuthority:
     raise Refusal("PAR-0462", member=sender.member)
 
 
-def _is_signed(found: jws.CompactSignature, key: CertificatePublicKeyTypes) -> bool:
-    """Tell whether the key signed; the algorithm is the key's, whatever the header says."""
-    algorithm, kind = KINDS[key_type(key)]
-    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    try:
-        return jws.validate_compact(found, kind.import_key(pem), algorithms=[algorithm])
-    except (JoseError, ValueError, UnsupportedAlgorithm):
-        return False
+def _key(leaf: x509.Certificate) -> OKPKey | ECKey:
+    """Return a judged leaf's key as the one kind that joserfc takes for its algorithm alone."""
+    key = leaf.public_key()
+    _, kind = KINDS[key_type(key)]
+    return kind.import_key(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))

@@ -246,6 +246,11 @@ def test_a_list_of_a_part_lets_nothing_in(desk: Desk) -> None:
     assert desk.refused(desk.sealed(), sender=sender) == "PAR-0466"
 
 
+def header_of(data: bytes) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(base64.urlsafe_b64decode(data.split(b".")[0] + b"=="))
+    return header
+
+
 def forged(header: object, payload: bytes = PAYLOAD, signature: bytes = b"") -> bytes:
     parts = (json.dumps(header).encode(), payload, signature)
     return b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
@@ -253,14 +258,15 @@ def forged(header: object, payload: bytes = PAYLOAD, signature: bytes = b"") -> 
 
 def test_no_other_algorithm_header_or_kind_is_accepted(desk: Desk) -> None:
     data = desk.sealed()
-    header = jws.extract_compact(data).protected
+    header = header_of(data)
     good = data.decode().split(".")[2]
     for algorithm in ("none", "HS256", "RS256", "ES384", "ES256", "Ed25519", "", None, ["EdDSA"]):
-        assert desk.refused(forged({**header, "alg": algorithm})) in ("PAR-0461", "PAR-0467")
+        assert desk.refused(forged({**header, "alg": algorithm})) == "PAR-0461"
     leaf = desk.open(data).leaf
     secret = OctKey.import_key(leaf.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
-    confused = jws.serialize_compact({**header, "alg": "HS256"}, PAYLOAD, secret, ["HS256"])
-    assert desk.refused(confused.encode()) == "PAR-0467"
+    rules = envelope._Registry(algorithms=["HS256"])
+    confused = jws.serialize_compact({**header, "alg": "HS256"}, PAYLOAD, secret, registry=rules)
+    assert desk.refused(confused.encode()) == "PAR-0461"
     more = {"crit": ["b64"], "b64": False, "kid": "k", "jwk": {}, "jku": "https://x.example",
             "x5u": "https://x.example", "cty": "x", "x5t": "x"}  # fmt: skip
     for key, value in more.items():
@@ -275,7 +281,7 @@ def test_no_other_algorithm_header_or_kind_is_accepted(desk: Desk) -> None:
 
 
 def test_garbage_is_refused_in_every_place(desk: Desk) -> None:
-    header = jws.extract_compact(desk.sealed()).protected
+    header = header_of(desk.sealed())
     leaf, issuer = header["x5c"]
     deep = base64.urlsafe_b64encode(b"[" * 12000).rstrip(b"=")
     for data in (b"", b"..", b"a.b.c", b"\xff.\xff.\xff", b"." * 9, deep + b"..", b"{}"):

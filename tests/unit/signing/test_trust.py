@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -19,7 +20,7 @@ from paranal.signing import envelope
 from paranal.signing.trust import Senders
 
 if TYPE_CHECKING:
-    from tests.unit.pki.conftest import Clock
+    from tests.unit.pki.conftest import Clock, Country
 
 NAME, DOMAIN = "signer.pe.paranal.example", "pe.paranal.example"
 PE = Member("pe", DOMAIN, {}, {"signing": NAME}, Contact("", "", ""))
@@ -87,6 +88,21 @@ def test_without_authority_or_lists_nobody_is_trusted(node: Node, lost: str) -> 
         senders(PE)
     (node.folder / lost).write_bytes(whole)
     assert senders(PE)
+
+
+def test_files_of_another_countrys_authority_are_not_trusted(node: Node, country: Country) -> None:
+    co = country("co")
+    files: dict[str, list[x509.Certificate] | list[x509.CertificateRevocationList]] = {
+        "pe-ca.pem": [co.root, co.issuing],
+        "pe.crl": [co.lists()["root"], co.lists()["issuing"]],
+    }
+    for name, parts in files.items():
+        whole = (node.folder / name).read_bytes()
+        (node.folder / name).write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in parts))
+        with pytest.raises(Refusal, match="PAR-0469"):
+            Senders(node.folder)(PE)
+        (node.folder / name).write_bytes(whole)
+    assert Senders(node.folder)(PE)
 
 
 def test_a_member_without_a_signing_name_is_not_trusted(node: Node) -> None:
