@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,10 +82,10 @@ class Relay:
             except (OSError, ValueError, Refusal) as error:  # a file being replaced, a new view
                 journal.say("relay", level="warning", error=error)
             self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it loses a cancellation to an event of that moment.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
 
     def _look(self) -> None:
         """Start what is due, for each peer one call at a time."""

@@ -127,3 +127,17 @@ async def test_who_could_not_be_called_is_told_the_same_again_once_it_can(
     assert "pe" not in [code for code, _ in line.calls]
     at[0] = line
     await until(running, lambda: ("pe", b"to pe") in line.calls)
+
+
+async def test_news_of_the_same_moment_keep_no_relay_from_being_ended(
+    own: tuple[Path, ...],
+) -> None:
+    line = Line(view_of("co"))
+    running = relay.Relay(lambda: line, own, dict)
+    task = asyncio.create_task(running.run())
+    await asyncio.sleep(0.002)
+    running.tell({})
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=0.5)
+    assert done == {task}
