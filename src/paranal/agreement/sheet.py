@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from paranal.agreement.connections import Connection, anchor_digest, connections
+from paranal.agreement.connections import Connection, anchor_digest, connections, root_files
 from paranal.agreement.derive import is_open, member_view
 from paranal.agreement.load import Agreement
 from paranal.agreement.transforms import esp_transforms, transforms
@@ -26,19 +26,24 @@ Fingerprints = Mapping[str, Mapping[str, str]]
 def published(directory: Path, pair: str) -> Fingerprints:
     """Return the SHA-256 (hex, of the DER) of each CA certificate that the pair has published.
 
-    ``{"pe": {"root": ..., "issuing": ...}}`` from ``DIRECTORY/pe-root.pem`` and its like; what is
-    not published is absent. Raises ``Refusal`` PAR-0142 for a file that is no certificate.
+    ``{"pe": {"root": ..., "issuing": ..., "g2-root": ..., "g2-issuing": ...}}`` from
+    ``DIRECTORY/pe-root.pem``, ``DIRECTORY/pe-g2-root.pem`` and their like, every generation (ADR
+    0019); what is not published is absent. Raises ``Refusal`` PAR-0142 for a file that is no
+    certificate.
     """
     found: dict[str, dict[str, str]] = {}
     for code in pair.split("-"):
-        for authority in AUTHORITIES:
-            path = directory / f"{code}-{authority}.pem"
-            try:
-                found.setdefault(code, {})[authority] = anchor_digest(path.read_bytes())
-            except FileNotFoundError:
-                continue
-            except ValueError as error:
-                raise Refusal("PAR-0142", where=path, reason=error) from None
+        for root in root_files(directory, code):
+            stem = root.removesuffix("-root.pem")
+            for authority in AUTHORITIES:
+                path = directory / f"{stem}-{authority}.pem"
+                name = f"{stem}-{authority}".removeprefix(f"{code}-")
+                try:
+                    found.setdefault(code, {})[name] = anchor_digest(path.read_bytes())
+                except FileNotFoundError:
+                    continue
+                except ValueError as error:
+                    raise Refusal("PAR-0142", where=path, reason=error) from None
     return found
 
 
@@ -81,7 +86,7 @@ def sheet(
         "local": local,
         "remote": remote,
         "ends": {
-            code: _end(views[code]["member"], one, fingerprints.get(code, {}))
+            code: _end(views[code]["member"], one, _agreed(agreement, code, fingerprints))
             for code, one in ends.items()
         },
         "ike": {
@@ -100,6 +105,22 @@ def sheet(
             _child(name, config["children"][name], ends, views[local], remote)
             for name in ends[local]["channels"]
         ],
+    }
+
+
+def _agreed(agreement: Agreement, code: str, fingerprints: Fingerprints) -> dict[str, str]:
+    """Return a member's fingerprints without the generations whose root is not agreed.
+
+    A text that names no roots yet says nothing of them: there all are.
+    """
+    roots, found = agreement.members[code].get("roots"), fingerprints.get(code, {})
+    agreed = {
+        name.removesuffix("root") for name, digest in found.items() if roots and digest in roots
+    }
+    return {
+        name: digest
+        for name, digest in found.items()
+        if not roots or name.removesuffix("issuing").removesuffix("root") in agreed
     }
 
 

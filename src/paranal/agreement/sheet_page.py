@@ -82,10 +82,23 @@ def _authentication(sheet: Mapping[str, Any], language: str) -> Iterator[str]:
     )
     unpublished = "sin publicar todavía" if spanish else "not published yet"
     for side in ("local", "remote"):
-        for authority, word in words.items():
-            digest = sheet["ends"][sheet[side]]["authorities"].get(authority)
-            label = f"CA {sheet[side].upper()} {word}"
-            yield from _digest(label, digest) if digest else _line(label, unpublished)
+        found, code = sheet["ends"][sheet[side]]["authorities"], sheet[side].upper()
+        for generation in generations(found):
+            for authority, word in words.items():
+                digest = found.get(f"{generation}{authority}")
+                label = f"{code} {generation[:-1]} {word}" if generation else f"CA {code} {word}"
+                yield from _digest(label, digest) if digest else _line(label, unpublished)
+
+
+def generations(authorities: Mapping[str, str]) -> list[str]:
+    """Return how the names of each generation begin (``""``, ``"g2-"``), the oldest first.
+
+    Where nothing is published it is the first that has yet to be.
+    """
+    found = {name.rpartition("-")[0] for name in authorities}
+    return [f"{one}-" if one else "" for one in sorted(found, key=lambda one: (len(one), one))] or [
+        ""
+    ]
 
 
 def _ike(sheet: Mapping[str, Any], language: str) -> Iterator[str]:

@@ -165,6 +165,53 @@ def test_fingerprints_are_those_of_the_published_certificates(tmp_path: Path) ->
     assert found == {"pe": {"root": root.fingerprint(hashes.SHA256()).hex()}}
 
 
+def relieved(**roots: list[str]) -> Agreement:
+    """Return the agreement with these members' roots named."""
+    agreement = document("pacific-alliance")
+    for code, named in roots.items():
+        agreement.document["members"][code]["roots"] = named
+    return agreement
+
+
+def test_the_generations_of_a_relieved_authority_are_all_published(tmp_path: Path) -> None:
+    pem = certificate().public_bytes(serialization.Encoding.PEM)
+    for name in ("pe-root", "pe-issuing", "pe-g2-root", "pe-g2-issuing", "pem-g2-root"):
+        (tmp_path / f"{name}.pem").write_bytes(pem)
+    found = published(tmp_path, "co-pe")
+    assert set(found["pe"]) == {"root", "issuing", "g2-root", "g2-issuing"}
+
+
+BOTH = {"root": "a" * 64, "issuing": "b" * 64, "g2-root": "c" * 64, "g2-issuing": "d" * 64}
+
+
+@pytest.mark.parametrize(
+    ("named", "lines", "absent"),
+    [
+        (["a", "c"], ["CA PE raíz", "CA PE emisora", "PE g2 raíz", "PE g2 emisora"], []),
+        (["a"], ["CA PE raíz", "CA PE emisora"], ["PE g2"]),
+        (["c"], ["PE g2 raíz", "PE g2 emisora"], ["CA PE"]),
+        (["e"], ["CA PE raíz      sin publicar"], ["PE g2"]),
+    ],
+)
+def test_every_agreed_generation_is_on_the_page_and_no_other(
+    named: list[str], lines: list[str], absent: list[str]
+) -> None:
+    agreement = relieved(pe=[digit * 64 for digit in named])
+    text = page(sheet(agreement, "co-pe", "pe", {"pe": BOTH}), "es")
+    for line in lines:
+        assert f"\n{line}" in text
+    for label in absent:
+        assert f"\n{label}" not in text
+
+
+def test_both_ends_relieved_at_once_fit_one_page() -> None:
+    agreement = relieved(**{code: ["a" * 64, "c" * 64] for code in ("co", "pe")})
+    lines = page(sheet(agreement, "co-pe", "pe", {"co": BOTH, "pe": BOTH}), "es").splitlines()
+    assert sum("g2" in line for line in lines) == 4
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= COLUMNS
+
+
 def test_what_is_published_and_no_certificate_is_refused(tmp_path: Path) -> None:
     (tmp_path / "co-issuing.pem").write_text("-----BEGIN", encoding="ascii")
     with pytest.raises(Refusal, match=r"PAR-0142.*co-issuing.pem"):
