@@ -136,6 +136,27 @@ def test_a_third_member_brings_on_a_list_that_its_owner_could_not(
     assert eventually(lambda: called(nodes["co"], views, "co")[0] == "200", 10)
 
 
+@pytest.mark.req("B5")
+def test_a_list_that_one_process_had_still_to_bring_on_its_next_one_does(
+    lab: Lab, nodes: dict[str, Host]
+) -> None:
+    co, mx, pe = nodes["co"], nodes["mx"], nodes["pe"]
+    units = "paranal-control.socket paranal-control.service"
+    number, text = next_list(lab, "pe")
+    for node in (pe, mx):
+        node.check_output(f"systemctl stop {units}")
+    try:
+        pe.check_output("paranal control push --to co %s", brought(pe, text))
+        assert eventually(lambda: held(co, "pe") == number, TAKEN_SECONDS)
+        co.check_output("systemctl restart paranal-control.service")
+        assert held(mx, "pe") < number
+        mx.check_output(f"systemctl start {units}")
+        assert eventually(lambda: held(mx, "pe") == number, 60)
+    finally:
+        for node in (pe, mx):
+            node.check_output(f"systemctl start {units}")
+
+
 Make = Callable[[Lab, Path, int], str]
 
 

@@ -1,8 +1,9 @@
 """Brings peers what they have to know, until each has it.
 
-Lists: our own as they change, others' as they arrive. One that a peer has already is answered and
-not relayed again, so it ends. Notices: what concerns the pair, as it changes. Nothing is kept over
-a restart but what is ours, which is told anew: whoever has it does nothing.
+Lists: what this node holds of all authorities, and others' as they arrive. One that a peer has
+already is answered and not relayed again, so it ends. Notices: what concerns the pair, as it
+changes. What is still to be told is not kept over a restart: everything is told anew, and whoever
+has it does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from paranal.control import notice
 from paranal.control.call import Caller
 from paranal.messages import Refusal
 from paranal.serving import journal
-from paranal.serving.files import Watched
 
 PATH = "/v1/crl"
 LOOK_SECONDS = 2.0
@@ -52,20 +52,25 @@ class Relay:
     def __init__(
         self,
         caller: Callable[[], Caller],
-        own: tuple[Path, ...],
+        folder: Path,
         standing: Callable[[], dict[str, bytes]],
     ) -> None:
-        """``own`` are the files of our own lists, ``standing`` makes each peer's notice."""
+        """``folder`` has the newest list of each authority that we pin, ours too.
+
+        ``standing`` makes each peer's notice.
+        """
         self._caller = caller
+        self._folder = folder
         self._standing = standing
         self._noticed: dict[str, bytes] = {}
-        self._own = Watched(own, lambda: {path.name: path.read_bytes() for path in own})
+        self._seen: dict[str, bytes] = {}
         self._told: dict[str, bytes] = {}
         self._due: dict[str, Due] = {}
         self._news = asyncio.Event()
 
     def tell(self, lists: dict[str, bytes], without: str | None = None) -> None:
         """Have lists brought to all peers but one, who brought them."""
+        self._told.update(lists)  # as root will install them: no news then, nor to who brought them
         for peer in self._caller().peers():
             if peer.code != without:
                 self._owe(peer.code, {name: Message(PATH, text) for name, text in lists.items()})
@@ -89,10 +94,12 @@ class Relay:
 
     def _look(self) -> None:
         """Start what is due, for each peer one call at a time."""
-        own = self._own()
-        if own != self._told:
-            self.tell({name: text for name, text in own.items() if self._told.get(name) != text})
-            self._told = dict(own)
+        # Read each time: another generation's list is another file, and a folder's time stamp is
+        # too coarse for two that are installed at once.
+        held = {path.name: path.read_bytes() for path in sorted(self._folder.glob("*.crl"))}
+        if held != self._seen:
+            self.tell({name: text for name, text in held.items() if self._is_news(name, text)})
+            self._seen = held
         self._notice()
         for code, due in self._due.items():
             idle = due.running is None or due.running.done()
@@ -111,6 +118,11 @@ class Relay:
             if self._noticed.get(code) != body:
                 self._owe(code, {notice.PATH: Message(notice.PATH, body)})
         self._noticed = now
+
+    def _is_news(self, name: str, text: bytes) -> bool:
+        """Tell whether a list that is installed is to be told: not what a newer one overtakes."""
+        before, told = self._seen.get(name), self._told.get(name)
+        return text not in (before, told) and (told is None or before is not None)
 
     async def _bring(self, code: str, due: Due) -> None:
         for name, message in list(due.messages.items()):

@@ -40,16 +40,14 @@ class Service:
     """One member's control service."""
 
     def __init__(self, settings: Control) -> None:
-        """Follow the view and our own lists."""
+        """Follow the view and the lists that charon has."""
         self.settings = settings
         self.view = watched_view(settings.view, settings.suspended)
-        code, folder = self.view().member.code, settings.swanctl / "x509crl"
-        own = tuple(sorted(folder.glob(f"{code}-*.crl")))  # of each generation of our authority
         told = (settings.suspended, settings.maintenance)
         standing = Watched(
             [settings.view], lambda: notice.standing(self.view(), *told), may_lack=told
         )
-        self.relay = Relay(self.caller, own, standing)
+        self.relay = Relay(self.caller, settings.swanctl / "x509crl", standing)
 
     def caller(self) -> Caller:
         """Return us as who calls peers."""
