@@ -1,7 +1,8 @@
 """``revoke_certificate``: withdraw on the controller, publish, push from the country's own node.
 
 Options: ``certificates`` (serials in hex, or DNS names: each stands for all certificates that show
-it first and still hold), ``reason`` (as ``paranal pki revoke`` knows it), and ``authority``,
+it first, still hold and were issued before a moment), ``before`` (that moment: RFC 3339, or
+``now``), ``reason`` (as ``paranal pki revoke`` knows it), and ``authority``,
 ``passphrase_file`` and ``published`` as of ``node_certificates``. No module runs and no lock is
 taken: a revocation does not wait for another run, and the node keeps the newest list whatever that
 run brings (ADR 0017). The list is signed before the node is asked for anything: with the node out
@@ -25,11 +26,13 @@ from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
 from paranal.pki.certificates import authority_stem
 from paranal.pki.rollover import directories, passphrase_file
+from paranal.pki.rotation import moment
 from paranal.pki.storage import read_passphrase
 from paranal.pki.vault import opener
 
 PUSH = "/usr/bin/paranal control push --json -"
-OPTIONS = ("certificates", "reason", "authority", "passphrase_file", "published")
+REQUIRED = ("certificates", "reason", "authority", "passphrase_file", "published")
+OPTIONS = (*REQUIRED, "before")
 NOT_ALL_TOLD = 2
 SERIAL = re.compile(r"[0-9A-Fa-f:]+")
 """What is a serial; a name has a dot."""
@@ -52,7 +55,7 @@ class ActionModule(ActionBase):
 
     def _revoke(self) -> dict[str, Any]:
         given = self._task.args
-        for option in OPTIONS:
+        for option in REQUIRED:
             if not given.get(option):
                 known = ", ".join(OPTIONS)
                 raise Refusal("PAR-0315", option="revoke_certificate", key=option, known=known)
@@ -60,8 +63,9 @@ class ActionModule(ActionBase):
         here = [CertificateAuthority(one) for one in directories(directory)]
         registers = [one.issued() for one in here]
         issued = [entry for register in registers for entry in register]
-        serials = withdrawn(issued, given["certificates"], datetime.now(UTC))
-        # A run that is cut is repeated with these, not with a name, which stands for new ones too.
+        now = datetime.now(UTC)
+        before = asked_before(given.get("before"), given["certificates"], now)
+        serials = withdrawn(issued, given["certificates"], before, now)
         Display().display(f"revoca | revokes: {' '.join(serials)}")
         if self._task.check_mode:
             return {"changed": bool(serials), "serials": serials}
@@ -111,13 +115,36 @@ class ActionModule(ActionBase):
 # --- pure ---------------------------------------------------------------------------------------
 
 
+def asked_before(given: str | None, wanted: Iterable[str], now: datetime) -> datetime:
+    """Return the moment of this revocation; serials alone need none.
+
+    A name without one (PAR-0475) would, the second time, stand for the replacement too; so would
+    one with a moment that is still to come (PAR-0476). Refuses (PAR-0442) what is no moment.
+    """
+    if not given:
+        names = [one for one in wanted if not SERIAL.fullmatch(one)]
+        if names:
+            raise Refusal("PAR-0475", name=names[0], moment=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+        return now
+    try:
+        before = moment(given)
+    except ValueError as error:
+        raise Refusal("PAR-0442", moment=given, reason=error) from None
+    if before > datetime.now(UTC):
+        raise Refusal("PAR-0476", moment=given, now=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    # The register counts whole seconds: what was issued in that of a named moment came after it.
+    return before if given == "now" else before.replace(microsecond=0)
+
+
 def withdrawn(
-    issued: Iterable[Mapping[str, Any]], wanted: Iterable[str], now: datetime
+    issued: Iterable[Mapping[str, Any]], wanted: Iterable[str], before: datetime, now: datetime
 ) -> list[str]:
     """Return the serials (hex) of what is to be withdrawn: serials as given, names by the register.
 
-    A name stands for every certificate that shows it first and still holds. Raises ``Refusal``
-    PAR-0917 for a name without any; a serial that was never issued is the authority's to refuse.
+    A name stands for every certificate that shows it first, was issued before ``before`` and has
+    not ended; those that are withdrawn already are among them, so that a repeat finds it done.
+    Raises ``Refusal`` PAR-0917 for a name without any; a serial that was never issued is the
+    authority's to refuse.
     """
     entries = list(issued)
     found: dict[str, None] = {}
@@ -125,7 +152,7 @@ def withdrawn(
         if SERIAL.fullmatch(one):
             found[f"{int(one.replace(':', ''), 16):x}"] = None
             continue
-        of_name = [entry["serial"] for entry in entries if is_valid(entry, one, now)]
+        of_name = [entry["serial"] for entry in entries if is_meant(entry, one, before, now)]
         if not of_name:
             raise Refusal("PAR-0917", name=one)
         found |= dict.fromkeys(of_name)
@@ -147,7 +174,7 @@ def shared(
     return found
 
 
-def is_valid(entry: Mapping[str, Any], name: str, now: datetime) -> bool:
-    """Tell whether a certificate of the register has this first name and still holds."""
-    ends = datetime.fromisoformat(entry["not_after"])
-    return entry["names"][:1] == [name] and not entry["revoked"] and ends > now
+def is_meant(entry: Mapping[str, Any], name: str, before: datetime, now: datetime) -> bool:
+    """Tell whether a certificate of the register has this first name, this age and a life left."""
+    at, ends = (datetime.fromisoformat(entry[key]) for key in ("at", "not_after"))
+    return entry["names"][:1] == [name] and at < before and ends > now

@@ -132,7 +132,9 @@ def others(nodes: dict[str, Host]) -> dict[str, dict[str, str]]:
 
 def revoke(lab: Lab, *certificates: str) -> float:
     """Have Peru alone withdraw certificates; return when its list was signed."""
-    asked = json.dumps({"pki_revoke": list(certificates), "revoke_replace": False})
+    asked = json.dumps(
+        {"pki_revoke": list(certificates), "pki_revoke_before": "now", "revoke_replace": False}
+    )
     play(lab, "revoke_certificate", "--limit", REVOKED, "--extra-vars", asked)
     return (authority_of(lab, REVOKED).directory / "issuing" / "crl.pem").stat().st_mtime
 
@@ -218,6 +220,27 @@ def test_the_tunnels_of_a_revoked_gateway_end_at_every_peer_and_no_others(
         judged("tunnel", ended(), note)
     assert others(nodes) == untouched, "the other pairs keep their SPIs"
     assert ask_from_border(lab, REVOKED, PEERS, CLEAN)["outcome"] == "OK"
+
+
+def test_the_same_revocation_by_name_again_withdraws_no_replacement(
+    lab: Lab, nodes: dict[str, Host], views: Views
+) -> None:
+    pe, path = nodes[REVOKED], "/etc/swanctl/x509/ike.pem"
+    old = serial_of(pe, path)
+    named = pe.check_output("date --utc +%Y-%m-%dT%H:%M:%SZ")
+    asked = {
+        "pki_revoke": [views[REVOKED]["member"]["identities"]["ike"]],
+        "pki_revoke_before": named,
+    }
+    words = ("revoke_certificate", "--limit", REVOKED, "--extra-vars", json.dumps(asked))
+    assert play(lab, *words).changed[REVOKED] > 0
+    replacement = serial_of(pe, path)
+    assert replacement != old
+    assert play(lab, *words).changed[REVOKED] == 0
+    assert serial_of(pe, path) == replacement
+    revoked = {one["serial"]: one["revoked"] for one in authority_of(lab, REVOKED).issued()}
+    assert (revoked[old], revoked[replacement]) == ("key-compromise", None)
+    assert eventually(partial(whole, nodes), BACK_SECONDS)
 
 
 def answered_by_the_revoked(lab: Lab, asker: str) -> bool:

@@ -18,7 +18,7 @@ from cryptography import x509
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
 from paranal.pki.storage import write_atomic
-from plugins.action.revoke_certificate import PUSH, ActionModule, withdrawn
+from plugins.action.revoke_certificate import PUSH, ActionModule, asked_before, withdrawn
 from tests.unit.pki.conftest import founded, request
 
 __all__ = ["founded"]
@@ -28,11 +28,17 @@ GATEWAY = "gw.pe.paranal.example"
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-def entry(serial: str, name: str, *, revoked: str | None = None, days: int = 1) -> dict[str, Any]:
+LATER = NOW + timedelta(hours=1)
+
+
+def entry(
+    serial: str, name: str, *, revoked: str | None = None, days: int = 1, at: datetime = NOW
+) -> dict[str, Any]:
     ends = NOW + timedelta(days=days)
     return {
         "serial": serial,
         "names": [name, "x.pe"],
+        "at": at.isoformat(),
         "revoked": revoked,
         "not_after": ends.isoformat(),
     }
@@ -43,6 +49,8 @@ REGISTER = [
     entry("b2", GATEWAY, revoked="superseded"),
     entry("c3", GATEWAY, days=-1),
     entry("d4", GATEWAY),
+    entry("f6", GATEWAY, at=LATER),
+    entry("07", "n.pe.paranal.example", at=LATER),
     entry("e5", "q.pe.paranal.example"),
 ]
 
@@ -50,22 +58,35 @@ REGISTER = [
 @pytest.mark.parametrize(
     ("wanted", "serials"),
     [
-        ([GATEWAY], ["a1", "d4"]),
+        ([GATEWAY], ["a1", "b2", "d4"]),
         (["0E:5"], ["e5"]),
-        ([GATEWAY, "A1", "q.pe.paranal.example"], ["a1", "d4", "e5"]),
+        ([GATEWAY, "A1", "q.pe.paranal.example"], ["a1", "b2", "d4", "e5"]),
+        (["F6"], ["f6"]),
         (["b2"], ["b2"]),
     ],
 )
-def test_a_name_stands_for_all_that_hold_under_it_and_a_serial_for_itself(
+def test_a_name_stands_for_all_that_were_there_at_the_moment_and_a_serial_for_itself(
     wanted: list[str], serials: list[str]
 ) -> None:
-    assert withdrawn(REGISTER, wanted, NOW) == serials
+    assert withdrawn(REGISTER, wanted, LATER, LATER) == serials
 
 
-@pytest.mark.parametrize("name", ["gw.co.paranal.example", "x.pe", "zz"])
+@pytest.mark.parametrize("name", ["gw.co.paranal.example", "x.pe", "zz", "n.pe.paranal.example"])
 def test_a_name_without_any_is_refused(name: str) -> None:
     with pytest.raises(Refusal, match="PAR-0917"):
-        withdrawn(REGISTER, [name], NOW)
+        withdrawn(REGISTER, [name], LATER, LATER)
+
+
+def test_a_name_needs_the_moment_that_is_named_and_is_not_to_come() -> None:
+    assert asked_before("2026-11-25T00:00:00Z", [GATEWAY], LATER) == NOW
+    assert asked_before("now", [GATEWAY], LATER) <= datetime.now(UTC)
+    assert asked_before(None, ["a1", "0E:5"], LATER) == LATER
+    with pytest.raises(Refusal, match=r"PAR-0475.*pki_revoke_before=2026-11-25T01:00:00Z"):
+        asked_before("", ["a1", GATEWAY], LATER)
+    with pytest.raises(Refusal, match="PAR-0476"):
+        asked_before("2999-01-01", ["a1"], LATER)
+    with pytest.raises(Refusal, match="PAR-0442"):
+        asked_before("yesterday", [GATEWAY], LATER)
 
 
 class Controller:
@@ -84,11 +105,17 @@ class Controller:
         }
 
     def run(
-        self, certificates: Sequence[str], reason: str = "key-compromise", *, check: bool = False
+        self,
+        certificates: Sequence[str],
+        reason: str = "key-compromise",
+        *,
+        before: str = "now",
+        check: bool = False,
     ) -> dict[str, Any]:
         arguments = {
             "certificates": list(certificates),
             "reason": reason,
+            "before": before,
             "authority": str(self.ca),
             "passphrase_file": str(self.passphrase),
             "published": str(self.published),
@@ -116,8 +143,9 @@ def controller(tmp_path: Path, founded: Path) -> Controller:
     return Controller(tmp_path, tmp_path / "founded")
 
 
-def issue(controller: Controller) -> str:
-    authority = CertificateAuthority(controller.ca, PASSPHRASE)
+def issue(controller: Controller, minutes_ago: int = 0) -> str:
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=minutes_ago)
+    authority = CertificateAuthority(controller.ca, PASSPHRASE, clock=lambda: at)
     one = authority.issue(request([GATEWAY]), "ike", [GATEWAY])
     return f"{one.certificate.serial_number:x}"
 
@@ -137,6 +165,19 @@ def test_what_is_pushed_is_what_was_signed_and_published(controller: Controller)
     assert listed(text) == {serial}
     again = controller.run([serial])
     assert (again["changed"], len(controller.pushed)) == (False, 2)
+
+
+def test_the_same_moment_again_tells_anew_and_withdraws_no_replacement(
+    controller: Controller,
+) -> None:
+    old = issue(controller, minutes_ago=1)
+    named = datetime.now(UTC).isoformat()
+    assert controller.run([GATEWAY], before=named)["changed"] is True
+    replacement = issue(controller)
+    again = controller.run([GATEWAY], before=named)
+    assert (again["changed"], again["serials"]) == (False, [old])
+    assert listed(controller.pushed[-1][1]) == {old}
+    assert controller.run([GATEWAY])["serials"] == [old, replacement], "a new moment means it too"
 
 
 def test_a_peer_that_was_not_told_is_named(controller: Controller) -> None:
