@@ -14,12 +14,17 @@ from typing import Any
 from paranal.agreement import Agreement, load, member_view
 from paranal.agreement.cli import DEFAULT
 from paranal.agreement.connections import connections
+from paranal.agreement.suspension import Suspensions, narrowed, read_suspensions
 from paranal.audit.proof.declared import given, listing, rules, variables
 from paranal.audit.proof.prove import Counterexample, Property, prove
 from paranal.audit.proof.words import PROPERTIES, by, fields, sentence
 from paranal.messages import Refusal
 
 PLANES = ("kernel", "userspace")
+SUSPENDED_HINT = (
+    "¿este nodo suspendió algo? Compare también con --suspended suspended.json (RB-004)",
+    "has this node suspended anything? Compare with --suspended suspended.json too (RB-004)",
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Node:
     plane: str
     seconds: float
     properties: list[Property]
+    hint: bool = False
+    """Whether a suspension that was not given may be why an open direction is closed."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,30 +72,51 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="prove these rules (nft's text, or JSON of `nft --json list ruleset`) of one member",
     )
+    word.add_argument(
+        "--suspended",
+        type=Path,
+        metavar="FILE",
+        help="what this member suspended by itself: its node's /var/lib/paranal/suspended.json",
+    )
     word.add_argument("--json", action="store_true", help="print data instead of text")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prove; 0 every property holds, 1 one is broken, 3 refused.
 
-    Raises ``Refusal`` PAR-0802 to PAR-0809 for what cannot be judged.
+    Raises ``Refusal`` PAR-0802 to PAR-0809 for what cannot be judged, PAR-0477 for a record of
+    suspensions that is none.
     """
     inventory = variables(args.vars) if args.vars else {}
-    if args.ruleset and len(args.member or ()) != 1:
-        raise Refusal("PAR-0809", where=str(args.ruleset))
+    for file in (args.ruleset, args.suspended):
+        if file and len(args.member or ()) != 1:
+            raise Refusal("PAR-0809", where=str(file))
+    record = _record(args.suspended) if args.suspended else Suspensions()
     nodes: list[Node] = []
     for file in args.agreement or [DEFAULT]:
         agreement = load(file)
         for code in args.member or sorted(agreement.members):
             local = inventory.get("paranal_wan_local_address")
             for view in _views(agreement, code, args.data_plane, local):
-                nodes.append(_prove(file, view, args.ruleset, inventory))
+                nodes.append(_prove(file, view, args.ruleset, inventory, record))
                 if not args.json:
                     sys.stdout.writelines(f"{line}\n" for line in _lines(nodes[-1]))
     if args.json:
         data = [_data(node) for node in nodes]
         sys.stdout.write(json.dumps({"nodes": data}, ensure_ascii=False) + "\n")
     return int(any(each.broken for node in nodes for each in node.properties))
+
+
+def _record(file: Path) -> Suspensions:
+    """Return a node's own record; raises ``Refusal`` PAR-0477 where it cannot be read.
+
+    The node itself suspends everything by such a record, or nothing without one: neither is to be
+    taken for what somebody meant to give.
+    """
+    found = read_suspensions(file)
+    if found.unreadable or not file.exists():
+        raise Refusal("PAR-0477", where=str(file), reason=found.unreadable or "-")
+    return found
 
 
 def _views(
@@ -104,9 +132,14 @@ def _views(
 
 
 def _prove(
-    file: Path, view: Mapping[str, Any], ruleset: Path | None, inventory: Mapping[str, Any]
+    file: Path,
+    agreed: Mapping[str, Any],
+    ruleset: Path | None,
+    inventory: Mapping[str, Any],
+    record: Suspensions,
 ) -> Node:
     started = time.monotonic()
+    view = narrowed(agreed, record)
     member = view["member"]
     # A pinned root changes a connection's name, never its selectors.
     declared = connections(view, {peer["code"]: "" for peer in view["peers"]})
@@ -114,7 +147,9 @@ def _prove(
     text = given(ruleset) if ruleset else rules(view, inventory)
     properties = prove(view, declared, listing(text, where))
     elapsed = time.monotonic() - started
-    return Node(file, member["code"], member["data_plane"], elapsed, properties)
+    closed = any(each.broken for each in properties if each.key in ("open-in", "open-out"))
+    hint = bool(ruleset and closed and not record)
+    return Node(file, member["code"], member["data_plane"], elapsed, properties, hint)
 
 
 def finding(node: Node, key: str, broken: Counterexample) -> Refusal:
@@ -147,6 +182,8 @@ def _lines(node: Node) -> Iterator[str]:
         yield f"  {verdict:22} {each.classes:>17,}  {spanish} | {english} ({kept})"
         if each.broken:
             yield f"    {finding(node, each.key, each.broken)}"
+    if node.hint:
+        yield f"    {' | '.join(SUSPENDED_HINT)}"
 
 
 def _data(node: Node) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from paranal.agreement.suspension import Suspension, Suspensions, narrowed
 from paranal.audit.proof.prove import prove
 from paranal.audit.proof.words import PROPERTIES
 from paranal.cli import main
+from paranal.firewall import suspended
 from tests.service.proof.theatre import ROOT, Node, node
 
 AGREEMENTS = sorted((ROOT / "agreement").glob("*.yml"))
@@ -71,6 +73,38 @@ def test_rules_of_a_node_are_judged_as_text_and_as_json_and_a_hole_is_told_in_bo
     broken = {one["property"]: one for one in found["properties"] if not one["holds"]}
     assert broken["clear-in"]["counterexample"]["dport"] == 7443
     assert broken["clear-in"]["finding"]["runbook"].startswith("RB-")
+
+
+@pytest.mark.req("B3", "R12")
+def test_a_suspended_nodes_rules_are_judged_by_what_it_left_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agreed = node("userspace")
+    record = Suspensions((Suspension("pe>co", "", "2026-11-25T08:00:00Z", "ops", "drill"),))
+    filled = agreed.text + suspended.text(narrowed(agreed.view, record))
+    (tmp_path / "open.nft").write_text(agreed.text, encoding="utf-8")
+    (tmp_path / "closed.nft").write_text(filled, encoding="utf-8")
+    (tmp_path / "suspended.json").write_text(record.text(), encoding="utf-8")
+
+    def proved(rules: str, *more: str) -> tuple[int, str]:
+        words = ["audit", "prove", "--member", "pe", "--ruleset", str(tmp_path / rules), *more]
+        return main(words), capsys.readouterr().out
+
+    told = ("--suspended", str(tmp_path / "suspended.json"))
+    status, said = proved("closed.nft")
+    assert status == 1
+    assert "«lo que un sentido abierto necesita entra»" in said
+    assert "¿este nodo suspendió algo?" in said
+    status, said = proved("closed.nft", *told)
+    assert (status, "suspendió" in said) == (0, False)
+    other = Suspensions((Suspension("pe>mx", "", "2026-11-25T08:00:00Z", "ops", "drill"),))
+    (tmp_path / "other.json").write_text(other.text(), encoding="utf-8")
+    status, said = proved("closed.nft", "--suspended", str(tmp_path / "other.json"))
+    assert (status, "suspendió" in said) == (1, False), "what it suspended is known: not this"
+    status, said = proved("open.nft", *told)
+    assert status == 1
+    assert "«por los túneles solo entra lo que un sentido abierto necesita»" in said
+    assert "suspendió" not in said
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -140,8 +140,19 @@ def test_rules_of_one_node_want_its_name(tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     cli.configure(parser)
     for words in ([], ["--member", "pe", "--member", "co"]):
-        with pytest.raises(Refusal, match="PAR-0809"):
-            cli.run(parser.parse_args(["prove", "--ruleset", str(tmp_path / "x"), *words]))
+        for option in ("--ruleset", "--suspended"):
+            with pytest.raises(Refusal, match="PAR-0809"):
+                cli.run(parser.parse_args(["prove", option, str(tmp_path / "x"), *words]))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"suspended": [{}]}', None])
+def test_a_record_of_suspensions_that_is_none_is_refused(tmp_path: Path, text: str | None) -> None:
+    parser, file = argparse.ArgumentParser(), tmp_path / "suspended.json"
+    cli.configure(parser)
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(Refusal, match="PAR-0477"):
+        cli.run(parser.parse_args(["prove", "--member", "pe", "--suspended", str(file)]))
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00", ""])
