@@ -6,11 +6,13 @@ the country's domain, a wrong passphrase) is refused before the node makes a key
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from paranal.messages import Refusal, refusal_in
@@ -19,12 +21,20 @@ from paranal.pki.authority import MINUTE
 from paranal.pki.certificates import authority_stem
 from paranal.pki.profiles import LEAF_LIFE, checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue
-from paranal.pki.rollover import Generation, directories, in_use, passphrase_file
+from paranal.pki.rollover import (
+    Generation,
+    directories,
+    in_use,
+    must_trust,
+    not_trusting,
+    passphrase_file,
+)
 from paranal.pki.rotation import moment, wants_proof
 from paranal.pki.storage import read_passphrase
 from paranal.pki.vault import opener
 
 RENEW_AT_FRACTION = 0.33
+PARITY = "/usr/bin/paranal control parity --json"
 LEAF_OPTIONS = (
     "name",
     "profile",
@@ -48,7 +58,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(
         {
             *("leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"),
-            *("leaf_minutes", "issued_before", "rotate", "prove", "confirmed"),
+            *("leaf_minutes", "issued_before", "rotate", "prove", "issue_next"),
         }
     )
 
@@ -75,7 +85,10 @@ class ActionModule(ActionBase):
         published, secret = Path(arguments["published"]), Path(arguments["passphrase_file"])
         here = [CertificateAuthority(one) for one in directories(Path(arguments["authority"]))]
         view = (variables.get("node_session") or {}).get("view", {})
-        authority = chosen(here, view, held, arguments.get("confirmed"))
+        is_asked = boolean(  # type: ignore[no-untyped-call] # Ansible's
+            arguments.get("issue_next", False)
+        )
+        authority = chosen(here, view, held, is_asked, lambda root: self._lacking(view, root))
         for leaf in leaves:
             checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
         fraction = float(arguments.get("renew_at_fraction", RENEW_AT_FRACTION))
@@ -131,6 +144,21 @@ class ActionModule(ActionBase):
             "paths": report.get("paths", []),
             "diff": diffs(wanted.values(), removed, held, issued),
         }
+
+    def _lacking(self, view: Mapping[str, Any], root: str) -> list[str]:
+        """Return the peers that do not trust a root of ours where they run, asked by our node.
+
+        Raises ``Refusal`` PAR-0478 while one of them, or our node, does not say.
+        """
+        wanted = must_trust(view)
+        if not wanted:
+            return []
+        done = self._low_level_execute_command(PARITY)  # type: ignore[no-untyped-call] # Ansible's
+        try:
+            pairs = json.loads(done["stdout"])["pairs"]
+        except (ValueError, KeyError):
+            pairs = {}
+        return not_trusting(pairs, wanted, root)
 
     def _opened(self, authority: CertificateAuthority, secret: Path) -> CertificateAuthority:
         """Return an authority able to sign."""
@@ -228,19 +256,18 @@ def chosen(
     here: list[CertificateAuthority],
     view: Mapping[str, Any],
     held: Held,
-    confirmed: str | list[str] | None,
+    is_asked: bool,
+    lacking: Callable[[str], list[str]],
 ) -> CertificateAuthority:
     """Return which of the country's authorities issues; refusals are ``rollover.in_use``'s."""
     digest = certificates.fingerprint
     found = [Generation(one.directory, digest(one.root), digest(one.issuing)) for one in here]
-    peers = [peer["code"] for peer in view.get("peers", [])]
-    named = confirmed.split(",") if isinstance(confirmed, str) else confirmed or []
     used = in_use(
         found,
         view.get("member", {}).get("roots", []),
         {leaf["issuer_sha256"] for leaf in held.values() if "issuer_sha256" in leaf},
-        peers,
-        [code for code in named if code],
+        is_asked,
+        lacking,
     )
     return here[found.index(used)]
 

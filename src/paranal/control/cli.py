@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paranal.control import announce, effect, inbox, parity
+from paranal.control import announce, effect, inbox, parity, trusted
 from paranal.control.call import Caller
 from paranal.control.install import KEPT, Place
 from paranal.control.relay import PATH
@@ -64,7 +65,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _parity(args: argparse.Namespace, view: View) -> int:
     caller = Caller(view)
-    found = _at_once(lambda peer: parity.compare(caller, peer), _chosen(caller, args.peers))
+    now = time.time()
+
+    def compared(peer: Peer) -> parity.Compared:
+        return parity.compare(caller, peer, trusted.told(trusted.FILE, peer.code, now))
+
+    found = _at_once(compared, _chosen(caller, args.peers))
     data = {"member": view.member.code, "pairs": {one.ours.pair: one.as_dict() for one in found}}
     _print(args, data, (line for one in found for line in _told(one)))
     verdicts = {one.verdict for one in found}
@@ -78,6 +84,8 @@ def _told(one: parity.Compared) -> Iterable[str]:
     yield f"{ours.pair}: {VERDICTS[one.verdict]} | {one.verdict}"
     for each in (ours, theirs) if theirs else ():
         yield f"  {each.member}: epoch {each.epoch}, parity {each.parity}, digest {each.digest}"
+        roots = ", ".join(f"{root[:16]}…" for root in each.trusts) or "-"
+        yield f"    confía en | trusts: {roots}"
     if one.refusal:
         yield f"  {one.refusal}"
 
@@ -103,6 +111,8 @@ def _import(args: argparse.Namespace, view: View) -> int:
             done = [_taken(place, view, _read(path), again=True) for path in args.files]
         else:
             done = _from_inbox(place, view)
+    if not args.files and (unseen := trusted.note(view, time.time())):
+        sys.stderr.write(f"{unseen}\n")
     _print(args, {"lists": done}, (_line(one) for one in done))
     return 3 if any("refusal" in one for one in done) else 0
 

@@ -19,13 +19,18 @@ EQUAL, DIFFERS, UNSEEN = "equal", "differs", "no answer"
 
 
 class Parity(msgspec.Struct, frozen=True):
-    """What one end holds of a pair; ``digest`` is the whole agreement's, ``parity`` the pair's."""
+    """What one end holds of a pair; ``digest`` is the whole agreement's, ``parity`` the pair's.
+
+    ``trusts`` are the other end's roots (SHA-256, hex) that it trusts where it runs; none says that
+    it does not, or cannot tell.
+    """
 
     member: str
     epoch: int
     digest: str
     pair: str
     parity: str
+    trusts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,15 @@ class Compared:
         }
 
 
-def held(view: View, peer: Peer) -> Parity:
-    """Return what we hold of the pair with a peer."""
-    return Parity(view.member.code, view.epoch, view.digest, peer.pair.name, peer.pair.parity)
+def held(view: View, peer: Peer, trusts: tuple[str, ...] = ()) -> Parity:
+    """Return what we hold of the pair with a peer, and which of its roots we trust."""
+    pair = peer.pair
+    return Parity(view.member.code, view.epoch, view.digest, pair.name, pair.parity, trusts)
 
 
-def compare(caller: Caller, peer: Peer) -> Compared:
+def compare(caller: Caller, peer: Peer, trusts: tuple[str, ...] = ()) -> Compared:
     """Ask a peer and compare; a peer that does not answer as agreed was not seen."""
-    ours = held(caller.view, peer)
+    ours = held(caller.view, peer, trusts)
     try:
         theirs = msgspec.json.decode(caller.call(peer, "GET", PATH), type=Parity)
         if theirs.member != peer.code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from paranal.control import inbox, notice, parity
+from paranal.control import inbox, notice, parity, trusted
 from paranal.control.call import OPEN, Caller
 from paranal.control.relay import PATH, Relay
 from paranal.control.settings import CHANNEL, SERVICE, Control
@@ -56,7 +57,9 @@ class Service:
     async def parity(self, request: Request) -> Response:
         """Answer ``GET /v1/parity``: what we hold of the pair with the caller."""
         view = self.view()
-        return http.json_response(parity.held(view, self._peer(request, view)))
+        peer = self._peer(request, view)
+        trusts = trusted.told(self.settings.trusted, peer.code, time.time())
+        return http.json_response(parity.held(view, peer, trusts))
 
     async def crl(self, request: Request) -> Response:
         """Answer ``PUT /v1/crl``: take any member's newer list, whoever brings it."""

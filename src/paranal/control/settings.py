@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from paranal.agreement.suspension import RECORD
+from paranal.control.trusted import FILE as TRUSTED
 
 WINDOWS = Path("/var/lib/paranal/maintenance.json")
 """The maintenance that we announce; root's, readable by the service."""
@@ -30,3 +31,4 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: Path
     suspended: Path = RECORD
     maintenance: Path = WINDOWS
+    trusted: Path = TRUSTED

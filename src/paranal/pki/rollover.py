@@ -8,9 +8,10 @@ one; only the new root named.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from paranal.messages import Refusal
 
@@ -47,26 +48,47 @@ def in_use(
     here: Sequence[Generation],
     agreed: Collection[str],
     issued_by: Collection[str],
-    peers: Collection[str],
-    confirmed: Collection[str],
+    is_asked: bool,
+    lacking: Callable[[str], Collection[str]],
 ) -> Generation:
     """Return the authority that issues this node's leaves.
 
     ``here`` are this country's, the oldest first, ``agreed`` the roots that the agreement names,
-    ``issued_by`` the issuing CAs of the leaves on the node, ``confirmed`` the peers that said that
-    they trust the newest. It issues once every peer has said so, and from its first leaf on for
-    good: what a crash cut short goes on with it. Refuses (PAR-0450) to do so earlier, be it asked
-    or because the agreement names no other.
+    ``issued_by`` the issuing CAs of the leaves on the node. The newest issues when the operator
+    asked for it (``is_asked``) or the agreement names no other, and from its first leaf on for
+    good: what a crash cut short goes on with it. Refuses (PAR-0450) to begin while ``lacking``,
+    which is asked only then, names a peer that does not say that it trusts the newest's root; what
+    ``lacking`` refuses is refused.
     """
     named = [one for one in here if one.root in agreed] or list(here[:1])
     newest = named[-1]
     elders = [one for one in here if one != newest and (one in named or one.issuing in issued_by)]
-    missing = sorted(set(peers) - set(confirmed))
-    if newest.issuing in issued_by or not elders or not missing:
+    if newest.issuing in issued_by or not elders:
         return newest
-    if confirmed or elders[-1] not in named:
+    if not is_asked and elders[-1] in named:
+        return elders[-1]
+    if missing := sorted(lacking(newest.root)):
         raise Refusal("PAR-0450", missing=", ".join(missing), root=newest.root[:16])
-    return elders[-1]
+    return newest
+
+
+def must_trust(view: Mapping[str, Any]) -> list[str]:
+    """Return the peers that must trust a new root before its first leaf: with anything open.
+
+    One that this member suspended (ADR 0016) has nothing open, with its reason in the record.
+    """
+    return sorted(peer["code"] for peer in view.get("peers", []) if peer["pair"]["channels"])
+
+
+def not_trusting(pairs: Mapping[str, Any], wanted: Collection[str], root: str) -> list[str]:
+    """Return which peers say, in ``paranal control parity``'s data, that they do not trust a root.
+
+    Refuses (PAR-0478) while one of ``wanted`` says nothing: silence is no trust.
+    """
+    told = {one["theirs"]["member"]: one["theirs"] for one in pairs.values() if one["theirs"]}
+    if silent := sorted(set(wanted) - told.keys()):
+        raise Refusal("PAR-0478", silent=", ".join(silent), root=root[:16])
+    return [code for code in wanted if root not in told[code].get("trusts", ())]
 
 
 def refuse_removal(

@@ -37,6 +37,11 @@ pytestmark = [pytest.mark.req("B5"), pytest.mark.usefixtures("far_apart")]
 PEERS = ["cl", "co", "mx"]
 FOLLOWED_SECONDS = 60
 PLAYBOOK = "rollover_ca"
+ISSUE = (PLAYBOOK, "--limit", "pe", "--extra-vars", "pki_issue_next=true")
+TOLD_SECONDS = 90
+"""Each node looks once a minute at what it trusts."""
+
+CONTROL = "paranal-control.socket paranal-control.service"
 DAEMONS = "systemctl show --value --property=ActiveEnterTimestamp strongswan haproxy"
 STATE = "/var/lib/paranal/node"
 CONNECTIONS = "/etc/swanctl/conf.d/paranal.conf"
@@ -128,12 +133,15 @@ def test_an_authority_is_relieved_under_load_killed_on_two_of_four_and_run_again
         _killed_with_two_of_four(lab)
         assert [new in _pinned(nodes[peer]) for peer in PEERS] == [True, True, False]
         assert _serves(nodes)
-        with pytest.raises(Refusal, match="PAR-0450"):
-            play(lab, PLAYBOOK, "--limit", "pe", "--extra-vars", "pki_trusted_by=cl,co")
+        assert eventually(lambda: _trusting(nodes["pe"], roots[1]) == {"cl", "co"}, TOLD_SECONDS)
+        with pytest.raises(Refusal, match=r"PAR-0450[^;]* mx;"):
+            play(lab, *ISSUE)
         play(lab, PLAYBOOK)
         assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
+        assert eventually(lambda: _trusting(nodes["pe"], roots[1]) == set(PEERS), TOLD_SECONDS)
         _refused_too_early(lab, nodes, roots)
-        play(lab, PLAYBOOK, "--limit", "pe", "--extra-vars", "pki_trusted_by=cl,co,mx")
+        _refused_in_silence(lab, nodes)
+        play(lab, *ISSUE)
         assert eventually(lambda: _serves(nodes), FOLLOWED_SECONDS)
     assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"
     _declare(lab, roots[1:])
@@ -160,6 +168,29 @@ def _refused_too_early(lab: Lab, nodes: dict[str, Host], both: list[str]) -> Non
         assert without_view(after[0]) == without_view(before[0])
         assert after[1] == before[1]
     _declare(lab, both)
+
+
+def _trusting(node: Host, root: str) -> set[str]:
+    """Return the peers that say, over control, that they trust a root of Peru where they run."""
+    told = json.loads(node.run("paranal control parity --json").stdout)["pairs"].values()
+    theirs = [one["theirs"] for one in told if one["theirs"]]
+    return {one["member"] for one in theirs if root in one["trusts"]}
+
+
+def _refused_in_silence(lab: Lab, nodes: dict[str, Host]) -> None:
+    """One peer does not answer: nobody knows, and the new authority does not issue."""
+    nodes["mx"].check_output(f"systemctl stop {CONTROL}")
+    try:
+        with pytest.raises(Refusal, match=r"PAR-0478[^,]* mx,"):
+            play(lab, *ISSUE)
+    finally:
+        nodes["mx"].check_output(f"systemctl start {CONTROL}")
+    assert eventually(lambda: len(_answering(nodes["pe"])) == len(PEERS), TOLD_SECONDS)
+
+
+def _answering(node: Host) -> list[str]:
+    told = json.loads(node.run("paranal control parity --json").stdout)["pairs"]
+    return [name for name, one in told.items() if one["theirs"]]
 
 
 def without_view(digests: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,6 +56,7 @@ async def called(node: Holding, tmp_path: Path) -> AsyncIterator[httpx.AsyncClie
         notices=tmp_path / "notices",
         credentials=tmp_path / "no.pem",
         trust=tmp_path,
+        trusted=tmp_path / "roots.json",
     )
     transport = httpx.ASGITransport(application(settings))
     async with httpx.AsyncClient(transport=transport, base_url="http://control") as client:
@@ -67,6 +70,16 @@ async def test_a_peer_reads_what_we_hold_of_its_pair(node: Holding, tmp_path: Pa
         stranger = PERU | {gate.CERTIFICATE: certificate("q.pe.paranal.example")}
         refused = await client.get("/v1/parity", headers=stranger)
         assert (refused.status_code, refused.json()["refusal"]["code"]) == (403, "PAR-0901")
+
+
+@pytest.mark.req("B5")
+async def test_a_peer_reads_which_of_its_own_roots_run_here(node: Holding, tmp_path: Path) -> None:
+    async with called(node, tmp_path) as client:
+        assert (await client.get("/v1/parity", headers=PERU)).json()["trusts"] == []
+        seen = {"at": time.time(), "roots": {"pe": ["r1", "r2"], "mx": ["r3"]}}
+        (tmp_path / "roots.json").write_text(json.dumps(seen))
+        answer = await client.get("/v1/parity", headers=PERU)
+        assert answer.json()["trusts"] == ["r1", "r2"]
 
 
 async def test_a_direction_that_is_closed_is_not_answered(node: Holding, tmp_path: Path) -> None:

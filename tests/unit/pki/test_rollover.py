@@ -11,47 +11,81 @@ from paranal.pki.rollover import (
     Generation,
     directories,
     in_use,
+    must_trust,
+    not_trusting,
     passphrase_file,
     refuse_removal,
 )
 
 OLD, NEW = Generation(Path("/ca/pe"), "r1", "i1"), Generation(Path("/ca/pe-g2"), "r2", "i2")
-PEERS = ["cl", "co", "mx"]
 
 
 @pytest.mark.req("B5")
 @pytest.mark.parametrize(
-    ("agreed", "issued_by", "confirmed", "expected"),
+    ("agreed", "issued_by", "is_asked", "expected"),
     [
-        pytest.param(["r1"], ["i1"], [], OLD, id="the new one is not agreed"),
-        pytest.param(["r1"], ["i1"], PEERS, OLD, id="not agreed, whoever confirmed"),
-        pytest.param(["r1", "r2"], ["i1"], [], OLD, id="agreed, nobody asked"),
-        pytest.param(["r1", "r2"], ["i1"], PEERS, NEW, id="all trust it"),
-        pytest.param(["r1", "r2"], ["i1", "i2"], [], NEW, id="cut short, any run goes on"),
-        pytest.param(["r2"], ["i1"], PEERS, NEW, id="the old one is lost, all trust the new one"),
-        pytest.param(["r2"], ["i2"], [], NEW, id="the old one is no longer agreed"),
-        pytest.param(["r2"], [], [], NEW, id="a new node after it"),
-        pytest.param(["r1", "r2"], [], [], OLD, id="a new node in the middle"),
-        pytest.param([], ["i1"], [], OLD, id="an agreement without roots"),
+        pytest.param(["r1"], ["i1"], False, OLD, id="the new one is not agreed"),
+        pytest.param(["r1"], ["i1"], True, OLD, id="not agreed, whoever asks"),
+        pytest.param(["r1", "r2"], ["i1"], False, OLD, id="agreed, nobody asked"),
+        pytest.param(["r1", "r2"], ["i1"], True, NEW, id="asked, all trust it"),
+        pytest.param(["r1", "r2"], ["i1", "i2"], False, NEW, id="cut short, any run goes on"),
+        pytest.param(["r2"], ["i1"], False, NEW, id="the old one is lost, all trust the new one"),
+        pytest.param(["r2"], ["i2"], False, NEW, id="the old one is no longer agreed"),
+        pytest.param(["r2"], [], False, NEW, id="a new node after it"),
+        pytest.param(["r1", "r2"], [], False, OLD, id="a new node in the middle"),
+        pytest.param([], ["i1"], False, OLD, id="an agreement without roots"),
     ],
 )
 def test_who_issues(
-    agreed: list[str], issued_by: list[str], confirmed: list[str], expected: Generation
+    agreed: list[str], issued_by: list[str], is_asked: bool, expected: Generation
 ) -> None:
-    assert in_use([OLD, NEW], agreed, issued_by, PEERS, confirmed) == expected
+    assert in_use([OLD, NEW], agreed, issued_by, is_asked, lambda _: []) == expected
 
 
 @pytest.mark.req("B5")
-def test_the_new_authority_does_not_issue_while_a_peer_is_not_known_to_trust_it() -> None:
+@pytest.mark.parametrize(("agreed", "is_asked"), [(["r1", "r2"], True), (["r2"], False)])
+def test_the_new_authority_does_not_issue_while_a_peer_does_not_trust_it(
+    agreed: list[str], is_asked: bool
+) -> None:
     with pytest.raises(Refusal, match=r"PAR-0450.*falta que confíen en ella co, mx;"):
-        in_use([OLD, NEW], ["r1", "r2"], ["i1"], PEERS, ["cl"])
-    with pytest.raises(Refusal, match="PAR-0450"):
-        in_use([OLD, NEW], ["r2"], ["i1"], PEERS, [])
+        in_use([OLD, NEW], agreed, ["i1"], is_asked, lambda root: ["mx", "co"] * (root == "r2"))
 
 
-def test_one_authority_alone_issues_whatever_is_confirmed() -> None:
-    assert in_use([OLD], ["r1"], ["i1"], PEERS, ["cl"]) == OLD
-    assert in_use([OLD], [], [], PEERS, []) == OLD
+@pytest.mark.parametrize(
+    ("here", "agreed", "issued_by", "is_asked"),
+    [
+        ([OLD], ["r1"], ["i1"], True),
+        ([OLD], [], [], True),
+        ([OLD, NEW], ["r1", "r2"], ["i1"], False),
+        ([OLD, NEW], ["r1", "r2"], ["i2"], True),
+    ],
+)
+def test_no_peer_is_asked_where_nothing_is_to_begin(
+    here: list[Generation], agreed: list[str], issued_by: list[str], is_asked: bool
+) -> None:
+    def asked(_: str) -> list[str]:
+        raise AssertionError
+
+    assert in_use(here, agreed, issued_by, is_asked, asked) in here
+
+
+def says(member: str, *trusts: str) -> dict[str, object]:
+    return {"theirs": {"member": member, "trusts": list(trusts)}}
+
+
+@pytest.mark.req("B5")
+def test_a_peer_that_says_nothing_is_refused_and_one_that_has_nothing_open_is_not_asked() -> None:
+    pairs = {"cl-pe": says("cl", "r1", "r2"), "co-pe": says("co", "r1"), "mx-pe": {"theirs": None}}
+    assert not_trusting(pairs, ["cl"], "r2") == []
+    assert not_trusting(pairs, ["cl", "co"], "r2") == ["co"]
+    for wanted in (["cl", "co", "mx"], ["ec"]):
+        with pytest.raises(Refusal, match="PAR-0478"):
+            not_trusting(pairs, wanted, "r2")
+    elder_program = {"co-pe": {"theirs": {"member": "co"}}}
+    assert not_trusting(elder_program, ["co"], "r2") == ["co"]
+    channels = {"cl": ["strategic"], "co": []}
+    peers = [{"code": code, "pair": {"channels": each}} for code, each in channels.items()]
+    assert must_trust({"peers": peers}) == ["cl"]
 
 
 @pytest.mark.req("B5")

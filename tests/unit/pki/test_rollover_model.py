@@ -64,16 +64,15 @@ class Alliance:
 
 
 def wanted_leaf(alliance: Alliance) -> str | None:
-    """Ask the code that the playbook asks; the operator passes on who trusts the new root."""
-    everybody = [str(number) for number in range(len(alliance.peers))]
-    sure = [
+    """Ask the code that the playbook asks; each peer says what it trusts, also within its run."""
+    lacking = [
         str(number)
         for number, peer in enumerate(alliance.peers)
-        if peer.target is None and NEW in peer.conf & peer.pinned & peer.files
+        if NEW not in peer.conf & peer.pinned & peer.files
     ]
     agreed = EPOCHS[alliance.epoch]
     try:
-        return rollover.in_use(HERE, agreed, {alliance.files}, everybody, sure).root
+        return rollover.in_use(HERE, agreed, {alliance.files}, True, lambda _: lacking).root
     except Refusal:
         return None
 

@@ -76,6 +76,9 @@ class Country:
         self.authority.publish(self.published)
         self.crossed: list[str] = []
         self.view: dict[str, Any] = {}
+        self.trusted_by: dict[str, str] = {}
+        """Peer -> the root that it says it trusts; one that is not here does not answer."""
+        self.asked: list[str] = []
 
     @property
     def authority(self) -> CertificateAuthority:
@@ -95,6 +98,7 @@ class Country:
         action._loader = DataLoader()  # type: ignore[no-untyped-call]
         action._task = SimpleNamespace(args=arguments, check_mode=check)
         action._execute_module = self._module
+        action._low_level_execute_command = self._node
         session: dict[str, Any] = {"session": {"id": "s"}, "probe": {"certificates": self.probe()}}
         session["view"] = self.view
         result: dict[str, Any] = action._converge({"node_session": session})
@@ -108,6 +112,13 @@ class Country:
             answer = {"failed": True, **refused.as_result()}
         self.crossed.append(json.dumps([module_args, answer]))
         return answer
+
+    def _node(self, command: str) -> dict[str, Any]:
+        self.asked.append(command)
+        pairs: dict[str, Any] = {"mx-pe": {"theirs": None}}
+        for code, root in self.trusted_by.items():
+            pairs[f"{code}-pe"] = {"theirs": {"member": code, "trusts": [root]}}
+        return {"rc": 2, "stdout": json.dumps({"pairs": pairs}) if pairs else "", "stderr": ""}
 
     def probe(self) -> dict[str, Any]:
         return probe_certificates(self.node)
@@ -285,7 +296,9 @@ def relieved(pe: Country) -> CertificateAuthority:
     write_atomic(secret, b"another passphrase than the first")
     made = CertificateAuthority.create(second, "pe", DOMAIN, secret.read_bytes(), generation=2)
     both = [fingerprint(pe.authority.root), fingerprint(made.root)]
-    pe.view = {"member": {"roots": both}, "peers": [{"code": "cl"}, {"code": "co"}]}
+    channels = {"cl": ["operational"], "co": ["strategic"], "mx": []}
+    peers = [{"code": code, "pair": {"channels": each}} for code, each in channels.items()]
+    pe.view = {"member": {"roots": both}, "peers": peers}
     return made
 
 
@@ -298,11 +311,20 @@ def test_a_second_authority_is_published_and_issues_once_every_peer_trusts_it(
     assert len(result["published"]) == 4
     assert all("pe-g2-" in path for path in result["published"])
     assert pe.converge(IKE, TLS)["changed"] is False
+    assert pe.asked == [], "a run that was not asked to issue from the newest asks nobody"
     before = pe.path(IKE, "certificate").read_bytes()
-    with pytest.raises(Refusal, match=r"PAR-0450.*co;"):
-        pe.converge(IKE, TLS, confirmed="cl")
+    elder, newest = (fingerprint(one.root) for one in (pe.authority, relieved))
+    for trusted_by, refused in (
+        ({}, r"PAR-0478.*confían en ella cl, co,"),
+        ({"cl": newest}, r"PAR-0478.*confían en ella co,"),
+        ({"cl": newest, "co": elder}, r"PAR-0450.*confíen en ella co;"),
+    ):
+        pe.trusted_by = trusted_by
+        with pytest.raises(Refusal, match=refused):
+            pe.converge(IKE, TLS, issue_next="true")
     assert pe.path(IKE, "certificate").read_bytes() == before
-    assert issued_names(pe.converge(IKE, TLS, confirmed="cl,co")) == ["ike", "operational"]
+    pe.trusted_by = {"cl": newest, "co": newest}
+    assert issued_names(pe.converge(IKE, TLS, issue_next=True)) == ["ike", "operational"]
     leaf = x509.load_pem_x509_certificate(pe.path(IKE, "certificate").read_bytes())
     leaf.verify_directly_issued_by(relieved.issuing)
     assert pe.converge(IKE, TLS)["changed"] is False, "no run goes back to the first"
