@@ -45,6 +45,9 @@ def text(view: Mapping[str, Any]) -> str:
 def close(view: Mapping[str, Any], tell: Ask | None = None) -> bool:
     """Write the list and end what is connected; tell whether anything was still to be done.
 
+    What the view suspends no more is taken out of the running list too: the file may have been
+    put right before a run got to it, which then has nothing to reload for.
+
     Raises ``OSError`` when HAProxy is there and cannot be told.
     """
     if not FILE.exists():
@@ -65,13 +68,15 @@ def _tell_running(addresses: list[str], tell: Ask) -> bool:
     if f"({FILE})" not in tell("show acl"):
         return False
     known = {ip_address(line.split()[1]) for line in tell(f"show acl {FILE}").splitlines() if line}
-    new = [address for address in addresses if ip_address(address) not in known]
-    for address in new:
-        tell(f"add acl {FILE} {address}")
+    wanted = dict.fromkeys(map(ip_address, addresses))
+    changes = [("add", each) for each in wanted if each not in known]
+    changes += [("del", each) for each in known - wanted.keys()]
+    for what, address in changes:
+        tell(f"{what} acl {FILE} {address}")
     kept = sessions(tell("show sess"), addresses)
     for session in kept:
         tell(f"shutdown session {session}")
-    return bool(new or kept)
+    return bool(changes or kept)
 
 
 def sessions(shown: str, addresses: list[str]) -> list[str]:

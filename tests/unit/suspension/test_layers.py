@@ -217,6 +217,12 @@ def test_a_haproxy_that_knows_is_told_nothing(known_to_haproxy: Path) -> None:
     assert running.told == []
 
 
+def test_what_is_suspended_no_more_leaves_the_running_list_too(known_to_haproxy: Path) -> None:
+    running = Running([address(), address("strategic"), address(code="mx")])
+    assert proxy.close(closed("co>pe"), running)
+    assert running.told == [f"del acl {known_to_haproxy} {address(code='mx')}"]
+
+
 def test_a_haproxy_without_the_listener_has_no_list(known_to_haproxy: Path) -> None:
     running = Running([], has_list=False)
     assert proxy.close(closed("co>pe"), running)
