@@ -146,10 +146,15 @@ def provision(lab: Lab, wish: Wish) -> dict[str, Figure]:
     ask, _ = _timed("first consolidated answer", lambda: demo.first_answer(lab))
     first_answer = time.monotonic() - started
     cpu_first = _children_cpu() - cpu_before
+    cpu_before = _children_cpu()
     second, _ = _timed("second converge", lambda: play(lab, "site"))
+    cpu_all = _children_cpu() - cpu_before
     second_runs = {
         host: runs - first_runs[host] for host, runs in _module_runs(lab, members).items()
     }
+    cpu_before = _children_cpu()
+    _timed("one member", lambda: play(lab, "site", "--limit", members[-1]))
+    cpu_one = _children_cpu() - cpu_before
     empty, _ = _timed("empty play", lambda: play(lab, "empty"))
     verify, _ = _timed("verify", lambda: _verify(lab, members))
     return {
@@ -159,6 +164,9 @@ def provision(lab: Lab, wish: Wish) -> dict[str, Figure]:
         "ask": Figure(ask, "s"),
         "controller_cpu_first": Figure(round(cpu_first, 1), "CPU s"),
         "second_converge": Figure(second, "s", 8),
+        "controller_cpu_second": Figure(round(cpu_all, 1), "CPU s"),
+        "controller_cpu_one_member": Figure(round(cpu_one, 1), "CPU s"),
+        "one_member_cpu_ratio": Figure(round(cpu_one / cpu_all, 2), "ratio", 0.33),
         "empty_play": Figure(empty, "s"),
         "verify": Figure(verify, "s"),
         "second_to_empty_ratio": Figure(round(second / empty, 2), "ratio"),
