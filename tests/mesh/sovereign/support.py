@@ -54,9 +54,9 @@ class Desk:
     """A country's authority as a post meets it: every signature is made by the country's user."""
 
     def __init__(self, one: Controller, authority: str) -> None:
-        self._one, self._folder = one, one.half / "ca" / authority
+        self._one, self.directory = one, one.half / "ca" / authority
         self.root, self.issuing = (
-            x509.load_pem_x509_certificate((self._folder / kind / "certificate.pem").read_bytes())
+            x509.load_pem_x509_certificate((self.directory / kind / "certificate.pem").read_bytes())
             for kind in ("root", "issuing")
         )
 
@@ -65,7 +65,7 @@ class Desk:
 
     def issue(self, request: bytes, profile: str, wanted: Sequence[str]) -> Issued:
         words = ["issue", "-", "--profile", profile, "--name", *wanted]
-        answer = countries.opened(self._one, self._folder, *words, given=request)
+        answer = countries.opened(self._one, self.directory, *words, given=request)
         pem = answer["pem"].encode()
         leaf, issuing = x509.load_pem_x509_certificates(pem)
         return Issued(leaf, issuing, profile)
