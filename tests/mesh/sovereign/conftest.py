@@ -1,4 +1,10 @@
-"""Countries apart: their controllers, their nodes without the lab's SSH, and the late one."""
+"""Countries apart: their controllers, their nodes without the lab's SSH, and the late one.
+
+PARANAL_ORDER is who runs when; the last comes once the others have long served. That a week went by
+is not shown: a container has its host's clock (a time namespace moves the monotonic clocks alone,
+and a preloaded library neither the kernel nor what charon and its peers agree on), so lateness is
+an order. What a week would do to leaves and lists is what ``rotation`` and ``faults`` show.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +23,7 @@ from tests.mesh.sovereign.support import enrol, history, inside
 ORDER = os.environ.get("PARANAL_ORDER", "mx,cl,pe,co").split(",")
 LATE = ORDER[-1]
 EARLY = sorted(ORDER[:-1])
+assert sorted(ORDER) == MEMBERS, "PARANAL_ORDER names every country once"
 
 
 @pytest.fixture(scope="session")

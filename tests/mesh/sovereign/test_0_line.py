@@ -14,7 +14,7 @@ from paranal.lab.controllers import Controller
 from paranal.lab.lab import Lab
 from tests.mesh.sovereign.conftest import LATE, ORDER
 
-pytestmark = pytest.mark.req("B1")
+pytestmark = [pytest.mark.req("B1"), pytest.mark.quick]
 ENDS = (ORDER[-2], LATE)
 AGREEMENT = "/var/tmp/agreement.yml"  # noqa: S108 - on a node that only the lab enters
 

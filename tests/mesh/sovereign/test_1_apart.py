@@ -14,7 +14,7 @@ from tests.mesh.sovereign.conftest import EARLY, LATE
 from tests.mesh.sovereign.support import ask, history
 from tests.mesh.support import eventually, sas_with, tunnels_up
 
-pytestmark = pytest.mark.req("B1", "D5")
+pytestmark = [pytest.mark.req("B1", "D5"), pytest.mark.quick]
 WAIT_SECONDS = 60
 
 

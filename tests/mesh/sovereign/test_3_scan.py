@@ -10,7 +10,7 @@ from paranal.lab.lab import Lab
 from tests.mesh.conftest import MEMBERS
 from tests.mesh.sovereign.support import ask, on_host, on_part, secrets
 
-pytestmark = pytest.mark.req("B1")
+pytestmark = [pytest.mark.req("B1"), pytest.mark.quick]
 Own = dict[str, Controller]
 
 
