@@ -203,12 +203,18 @@ def call_national(lab: Lab, views: Views, part: str, member: str, **other: Any) 
     return seen
 
 
-def call_alliance(nodes: dict[str, Host], views: Views, asker: str, **other: Any) -> Seen:  # noqa: ANN401
-    """Ask Peru's alliance listener from a peer's node, from its service address, as it does."""
-    pe, own = views["pe"]["member"], views[asker]["member"]
+def call_alliance(
+    nodes: dict[str, Host],
+    views: Views,
+    asker: str,
+    answerer: str = "pe",
+    **other: Any,  # noqa: ANN401 - what the script is given
+) -> Seen:
+    """Ask a member's alliance listener from a peer's node, from its service address, as it does."""
+    asked, own = views[answerer]["member"], views[asker]["member"]
     question = {"request_id": str(uuid4()), "purpose": "border_entry", "person": PERSON}
-    where = {"address": pe["addresses"]["operational"], "port": 7443}
-    named = {"server_name": f"{asker}.{pe['identities']['operational']}", "body": question}
+    where = {"address": asked["addresses"]["operational"], "port": 7443}
+    named = {"server_name": f"{asker}.{asked['identities']['operational']}", "body": question}
     source = {"source": own["addresses"]["operational"], "credentials": ASKER}
     seen: Seen = on_node(nodes[asker], "call", **{**where, **named, **source, **other})
     return seen

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 from paranal.agreement import bundle as bundles
 from paranal.lab.lab import Lab
-from paranal.messages import Refusal
 from paranal.pki.authority import CertificateAuthority
+from tests.mesh import signing
+from tests.mesh.signing import Agreement, propose
 from tests.mesh.support import changed_by, played
 
 pytestmark = pytest.mark.req("B2", "D5")
-HELD = (
-    "sha256sum /etc/paranal/view.json; find /etc/swanctl /etc/haproxy -type f -exec sha256sum {} +"
-)
-Agreement = dict[str, Any]
 
 
 @pytest.fixture
@@ -37,12 +32,7 @@ def published(lab: Lab, tmp_path: Path) -> Iterator[Path]:
 
 def refused(lab: Lab, node: Host) -> str:
     """Apply to PE, which must be refused and leave the node as it was; return what was said."""
-    before = node.check_output(HELD)
-    with pytest.raises(Refusal, match=r"PAR-0221"):
-        played(lab, "--limit", "pe")
-    assert node.check_output(HELD) == before
-    assert not node.file("/var/lib/paranal/node/lock").exists
-    return (lab.home.log / "site.log").read_text(encoding="utf-8")
+    return signing.refused(lab, [node], "--limit", "pe")
 
 
 def a_later_phone(document: Agreement) -> None:
@@ -53,18 +43,6 @@ def an_open_door(document: Agreement) -> None:
     (pair,) = (one for one in document["pairs"] if one["members"] == ["co", "pe"])
     direction = pair["directions"]["co>pe"]
     direction["services"]["document"] = "live"
-
-
-def propose(lab: Lab, change: Callable[[Agreement], None], *signers: str) -> None:
-    """Declare a change that only these members signed."""
-    document = copy.deepcopy(lab.agreement().document)
-    change(document)
-    lab.declare(document)
-    path = bundles.beside(lab.home.agreement)
-    data = json.loads(path.read_text(encoding="utf-8"))
-    last = data["steps"][-1]
-    last["signatures"] = {code: last["signatures"][code] for code in signers}
-    path.write_text(json.dumps(data), encoding="utf-8")
 
 
 def test_a_text_that_nobody_signed_is_refused(

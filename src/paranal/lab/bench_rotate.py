@@ -10,7 +10,7 @@ import json
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,17 +81,15 @@ def _p99(asked: Sequence[Asked]) -> float:
 
 
 @contextmanager
-def asking(lab: Lab, rate: float = RATE) -> Iterator[Any]:
+def asking(lab: Lab, rate: float = RATE, among: Collection[str] = ()) -> Iterator[Any]:
     """Have every country's post ask, ``rate`` questions a second in all, each of them once.
 
-    What is yielded ends it and returns all that was asked.
+    ``among`` some countries only, or all. What is yielded ends it and returns all that was asked.
     """
     agreement = lab.agreement()
-    views = {code: member_view(agreement, code) for code in sorted(lab.facts()["members"])}
-    peers = {
-        code: [peer["code"] for peer in view["peers"] if is_open(peer["asks"]["person"])]
-        for code, view in views.items()
-    }
+    asked = sorted(among or lab.facts()["members"])
+    views = {code: member_view(agreement, code) for code in asked}
+    peers = {code: _answerers(view, asked) for code, view in views.items()}
     total = sum(map(len, peers.values()))
     running = {
         code: _start(lab, views[code]["member"], asks, rate * len(asks) / total)
@@ -111,6 +109,15 @@ def asking(lab: Lab, rate: float = RATE) -> Iterator[Any]:
         for process in running.values():
             with process:
                 pass
+
+
+def _answerers(view: dict[str, Any], among: Collection[str]) -> list[str]:
+    """Return whom one country may ask about a person, of these."""
+    return [
+        peer["code"]
+        for peer in view["peers"]
+        if peer["code"] in among and is_open(peer["asks"]["person"])
+    ]
 
 
 def stop(lab: Lab, running: dict[str, subprocess.Popen[str]]) -> None:
