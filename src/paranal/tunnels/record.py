@@ -134,15 +134,30 @@ def proved(
     After a restart the file is the proof: charon read it when it started, so it must be intact
     and older than that.
     """
-    if record.started != start.identity and not (
-        file_intact(record, paths) and older(paths.file, start)
-    ):
+    if record.started != start.identity and not _read_anew(record, start, paths):
         return frozenset()
     return frozenset(
         name
         for name, entry in loaded.items()
         if name in record.held and record.held[name]["observed"] == observed(entry)
     )
+
+
+def adopt(record: Record, start: Start, paths: Paths) -> None:
+    """Make the record one about the charon that runs, where the file proves what it loaded.
+
+    Whoever writes the file after a restart takes that proof away; the record holds it from then on.
+    """
+    if record.started == start.identity or not _read_anew(record, start, paths):
+        return
+    current = credentials(paths)
+    unread = stale_credentials(record, current, start, paths)
+    record.credentials = {name: current[name] for name in current if name not in unread}
+    record.started, record.reauthenticate = start.identity, []
+
+
+def _read_anew(record: Record, start: Start, paths: Paths) -> bool:
+    return file_intact(record, paths) and older(paths.file, start)
 
 
 def observed(entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from paranal.agreement.connections import Connection
 from paranal.tunnels import ppk
 from paranal.tunnels.charon import INSTALLED, ChildSa, IkeSa, Start
 from paranal.tunnels.plan import replaces, stem
-from paranal.tunnels.record import Paths, Record
+from paranal.tunnels.record import Paths, Record, adopt
 
 SETTLED_SECONDS = 20
 """After so long a peer that applied together with us has loaded its own new generation."""
@@ -43,6 +43,7 @@ def settle(charon: Daemon, record: Record, paths: Paths) -> list[str]:
 
     The preshared keys that nothing names any more go with them.
     """
+    adopt(record, charon.started(), paths)
     sas, gone = charon.ike_sas(), []
     current = [held["connection"] for held in record.held.values()]
     heirs = [c for c in current if c["name"] not in record.superseded]
@@ -111,6 +112,7 @@ def renew_lately_changed(charon: Daemon, record: Record, paths: Paths) -> list[s
     A responder that was a moment slower than we bound our new IKE_SA to its old generation, and
     cannot let go of that one before we come anew.
     """
+    adopt(record, charon.started(), paths)
     renewed = []
     for sa in charon.ike_sas():
         ready = sa.name in record.renew and sa.established and not sa.busy and sa.children

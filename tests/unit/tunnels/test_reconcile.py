@@ -612,6 +612,21 @@ def test_after_a_restart_the_older_file_is_the_proof(
     assert plan.changes is changes
 
 
+def test_what_the_upkeep_notes_after_a_restart_leaves_the_proof_as_it_was(
+    charon: FakeCharon, paths: Paths
+) -> None:
+    declared = declare(moved("co", "pe"))
+    apply(charon, declare(view("co")), paths)
+    apply(charon, declared, paths)
+    charon.start_number, charon.start_at = 2, time.time() + 5
+    charon.sas = [replace(sa, established_seconds=20) for sa in charon.sas]
+    assert renew_lately_changed(charon, read_record(paths), paths)
+    os.utime(paths.file, (charon.start_at + 20,) * 2)  # it was written just now
+    assert not survey(charon, declared, paths)[1].changes
+    (paths.swanctl / "x509" / "ike.pem").write_text("another")
+    assert survey(charon, declared, paths)[1].credentials == ["x509/ike.pem"]
+
+
 def test_without_a_record_nothing_is_believed(charon: FakeCharon, paths: Paths) -> None:
     declared = declare(view("co"))
     apply(charon, declared, paths)
