@@ -14,28 +14,24 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from paranal.lab import raising
 from paranal.lab.bench_rotate import asking
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
-from tests.mesh.rotation.support import begin, kill_when
-from tests.mesh.support import connect, eventually, sas_with, tunnels_up
+from tests.mesh.rotation.support import (
+    RATE,
+    SERIAL,
+    STAGES,
+    STATE,
+    WITHIN_SECONDS,
+    begin,
+    cut_power_when,
+    kill_when,
+    wait_for,
+)
+from tests.mesh.support import eventually, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("D3"), pytest.mark.usefixtures("far_apart")]
 PEERS = ["cl", "co", "mx"]
-STATE = "/var/lib/paranal/node"
-WITHIN_SECONDS = 60
-RATE = 12.0
-"""Questions a second: each direction once a second. How many a machine bears is the bench's."""
-SERIAL = "openssl x509 -noout -serial -in /etc/swanctl/x509/ike.pem"
-STAGES = {
-    "F01-opened": f"test -e {STATE}/lock",
-    "F02-requested": f"grep -q requested {STATE}/leaves.json",
-    "F04-installed": f"grep -qE 'installed|loaded' {STATE}/leaves.json",
-    "F05-reauthenticating": f"""grep -qE '^  "[0-9]+",?$' {STATE}/connections.json""",
-    "F06-proven": f"grep -q proven {STATE}/leaves.json",
-}
-"""Where the run is killed -> what is then seen on the node, looked for without a pause."""
 
 
 def _begin(lab: Lab, moment: str) -> subprocess.Popen[bytes]:
@@ -91,9 +87,7 @@ def test_a_controller_killed_at_a_stage_loses_no_query_and_the_next_run_finishes
 ) -> None:
     before, moment = nodes["pe"].check_output(SERIAL), _now()
     with asking(lab, RATE) as ended:
-        watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
-        running = _begin(lab, moment)
-        kill_when(running, lambda: lab.exec("pe", "timeout", "60", "sh", "-c", watching))
+        kill_when(_begin(lab, moment), lambda: wait_for(lab, "pe", STAGES[stage]))
         _finished(lab, nodes, moment)
         asked = ended()
     assert [each for each in asked if ":" in each[2]] == []
@@ -120,13 +114,11 @@ def test_a_gateway_killed_at_a_stage_comes_back_with_a_pair_that_all_accept(
     lab: Lab, nodes: dict[str, Host], stage: str
 ) -> None:
     before, moment = nodes["pe"].check_output(SERIAL), _now()
-    watching = f"until {STAGES[stage]}; do :; done 2>/dev/null"
-
-    with _begin(lab, moment) as running:
-        lab.exec("pe", "timeout", "60", "sh", "-c", watching)
-        raising.reboot(lab, "pe", hard=True)
-        assert running.wait(WITHIN_SECONDS) != 0, "the run was over before the gateway died"
-    nodes = {**nodes, "pe": connect(lab, "pe")}
+    before_moment = f"pki_rotate_before={moment}"
+    pe = cut_power_when(
+        lab, "pe", STAGES[stage], "rotate_certificates", "--extra-vars", before_moment
+    )
+    nodes = {**nodes, "pe": pe}
     assert eventually(lambda: tunnels_up(nodes["pe"], PEERS), WITHIN_SECONDS)
     _finished(lab, nodes, moment)
     assert nodes["pe"].check_output(SERIAL) != before

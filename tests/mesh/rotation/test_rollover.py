@@ -1,7 +1,9 @@
 """Peru's authority is relieved under load: no query is lost, and nothing is trusted or gone early.
 
 Faults F08 and F09. Every country's post asks all others 40 ms apart, while each node takes its part
-in turn; the run is killed with the new authority on two of four nodes and run again.
+in turn; the run is killed with the new authority on two of four nodes and run again. Then once more
+with a gateway's power cut wherever a run has one thing done and the next not: what is between a new
+leaf's files and charon is cut by F04 in ``test_crash``, of the same run.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import pytest
 from testinfra.host import Host
 
 from paranal.lab import names
+from paranal.lab.bench_rotate import RATE as HIGH_RATE
 from paranal.lab.bench_rotate import asking
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
@@ -30,7 +33,15 @@ from paranal.pki import CertificateAuthority
 from paranal.pki.certificates import authority_stem, fingerprint
 from paranal.pki.rollover import directories
 from paranal.pki.storage import ensure_passphrase
-from tests.mesh.rotation.support import begin, kill_when
+from tests.mesh.rotation.support import (
+    RATE,
+    STAGES,
+    STATE,
+    begin,
+    cut_power_when,
+    kill_when,
+    wait_for,
+)
 from tests.mesh.support import eventually, every_spi, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("B5"), pytest.mark.usefixtures("far_apart")]
@@ -43,8 +54,8 @@ TOLD_SECONDS = 90
 
 CONTROL = "paranal-control.socket paranal-control.service"
 DAEMONS = "systemctl show --value --property=ActiveEnterTimestamp strongswan haproxy"
-STATE = "/var/lib/paranal/node"
 CONNECTIONS = "/etc/swanctl/conf.d/paranal.conf"
+ANCHORS = "/etc/swanctl/x509ca"
 REPORT = ROOT / ".build" / "reports" / "rollover.json"
 
 
@@ -91,15 +102,26 @@ def _pinned(node: Host) -> set[str]:
 
 def _killed_with_two_of_four(lab: Lab) -> None:
     """Begin on all nodes, one after the other, and end the controller when the third is begun."""
-    watching = f"until test -e {STATE}/lock; do :; done"
-    kill_when(begin(lab, PLAYBOOK), lambda: lab.exec("mx", "timeout", "120", "sh", "-c", watching))
+    kill_when(begin(lab, PLAYBOOK), lambda: wait_for(lab, "mx", f"test -e {STATE}/lock"))
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    """What was asked and lost, by part."""
+    return {}
 
 
 @contextmanager
-def _lossless(lab: Lab, figures: dict[str, Any], part: str) -> Iterator[None]:
+def _lossless(
+    lab: Lab,
+    figures: dict[str, Any],
+    part: str,
+    among: Sequence[str] = (),
+    rate: float = HIGH_RATE,
+) -> Iterator[None]:
     """Ask from every post meanwhile; afterwards every question was answered in time."""
     begun = time.monotonic()
-    with asking(lab) as ended:
+    with asking(lab, rate, among) as ended:
         yield
         asked = ended()
     lost = [each for each in asked if ":" in each[2]]
@@ -121,12 +143,11 @@ def _settled(nodes: dict[str, Host], roots: set[str]) -> bool:
 
 
 def test_an_authority_is_relieved_under_load_killed_on_two_of_four_and_run_again(
-    lab: Lab, nodes: dict[str, Host]
+    lab: Lab, nodes: dict[str, Host], figures: dict[str, Any]
 ) -> None:
     elder, heir, roots = _relieved(lab)
     old, new = f"{elder}-root.pem", f"{heir}-root.pem"
     started = {code: node.check_output(DAEMONS) for code, node in nodes.items()}
-    figures: dict[str, Any] = {}
     _declare(lab, roots)
     _enrol(lab, elder)
     with _lossless(lab, figures, "trusted and issued"):
@@ -195,3 +216,42 @@ def _answering(node: Host) -> list[str]:
 
 def without_view(digests: str) -> list[str]:
     return [line for line in digests.splitlines() if not line.endswith("/view.json")]
+
+
+def test_a_gateway_that_dies_at_a_stage_disturbs_no_other_and_the_next_run_finishes(
+    lab: Lab, nodes: dict[str, Host], figures: dict[str, Any]
+) -> None:
+    """A peer dies while it begins to trust and while it ceases to, the owner while it issues."""
+    elder, heir, roots = _relieved(lab)
+    old, new = f"{elder}-root.pem", f"{heir}-root.pem"
+    _declare(lab, roots)
+    _enrol(lab, elder)
+    play(lab, PLAYBOOK, "--limit", "cl,co")
+    with _lossless(lab, figures, "a peer dies trusting", ["cl", "co", "pe"], RATE):
+        _dies(lab, nodes, "mx", f"test -e {ANCHORS}/{new}")
+        _dies(lab, nodes, "mx", f"grep -q {new} {CONNECTIONS}")
+        play(lab, PLAYBOOK, "--limit", "mx,pe")
+        assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
+    with _lossless(lab, figures, "the owner dies issuing", PEERS, RATE):
+        trusted = ("--extra-vars", "pki_trusted_by=cl,co,mx")
+        _dies(lab, nodes, "pe", STAGES["F02-requested"], *trusted)
+        _dies(lab, nodes, "pe", STAGES["F05-reauthenticating"], *trusted)
+        play(lab, PLAYBOOK, "--limit", "pe")
+        assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
+    assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"
+    _declare(lab, roots[1:])
+    with _lossless(lab, figures, "a peer dies removing", ["cl", "co", "pe"], RATE):
+        _dies(lab, nodes, "mx", f"! grep -q {old} {CONNECTIONS}")
+        _dies(lab, nodes, "mx", f"! test -e {ANCHORS}/{old}")
+        play(lab, PLAYBOOK)
+        assert eventually(lambda: _settled(nodes, {new}), FOLLOWED_SECONDS)
+    assert set(play(lab, PLAYBOOK).changed.values()) == {0}
+    assert not any(node.file(f"{ANCHORS}/{old}").exists for node in nodes.values())
+
+
+def _dies(lab: Lab, nodes: dict[str, Host], member: str, sign: str, *options: str) -> None:
+    """Cut a gateway's power once a run there shows a sign; it comes back with every pair up."""
+    assert nodes[member].run(sign).rc != 0, "the sign was there before the run"
+    nodes[member] = cut_power_when(lab, member, sign, PLAYBOOK, *options)
+    others = [code for code in nodes if code != member]
+    assert eventually(lambda: tunnels_up(nodes[member], others), FOLLOWED_SECONDS)
