@@ -34,6 +34,8 @@ PUSH = "/usr/bin/paranal control push --json -"
 REQUIRED = ("certificates", "reason", "authority", "passphrase_file", "published")
 OPTIONS = (*REQUIRED, "before")
 NOT_ALL_TOLD = 2
+UNPINNED = "PAR-0905"
+"""What a node says to the list of an authority that its agreement no longer names."""
 SERIAL = re.compile(r"[0-9A-Fa-f:]+")
 """What is a serial; a name has a dot."""
 
@@ -72,7 +74,9 @@ class ActionModule(ActionBase):
         changed: list[str] = []
         files: list[str] = []
         told: dict[str, str | None] = {}
-        for one, mine in zip(here, shared(serials, registers), strict=True):
+        unpinned: list[str] = []
+        # The newest first: its leaves are in use, and nobody may trust the elder any more.
+        for one, mine in reversed(list(zip(here, shared(serials, registers), strict=True))):
             if not mine:
                 continue
             file = passphrase_file(Path(given["passphrase_file"]), one.directory)
@@ -83,7 +87,14 @@ class ActionModule(ActionBase):
             changed += [each for each in mine if authority.revoke(int(each, 16), given["reason"])]
             files += authority.publish(published)
             stem = authority_stem(authority.member, authority.generation)
-            for code, why in self._push(published / f"crl/{stem}-issuing.crl").items():
+            try:
+                answers = self._push(published / f"crl/{stem}-issuing.crl")
+            except Refusal as refusal:
+                if one is here[-1] or UNPINNED not in str(refusal):
+                    raise
+                unpinned.append(str(refusal))
+                continue
+            for code, why in answers.items():
                 told[code] = told.get(code) or why
         missed = sorted(code for code, why in told.items() if why)
         return {
@@ -91,7 +102,7 @@ class ActionModule(ActionBase):
             "serials": serials,
             "published": sorted(files),
             "told": sorted(told.keys() - set(missed)),
-            "warnings": [f"{code}: {told[code]}" for code in missed],
+            "warnings": [*(f"{code}: {told[code]}" for code in missed), *unpinned],
         }
 
     def _push(self, path: Path) -> dict[str, str | None]:

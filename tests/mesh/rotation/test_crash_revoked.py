@@ -57,7 +57,7 @@ def revoked_and_killed(lab: Lab, nodes: dict[str, Host], views: Views, stage: st
     """Revoke Peru's IKE leaf and cut Peru's power at a stage of its replacement."""
     mx, stale = nodes[LATE], initiators(nodes[LATE])
     name = views["pe"]["member"]["identities"]["ike"]
-    asked = json.dumps({"pki_revoke": [name], "revoke_replace": False})
+    asked = json.dumps({"pki_revoke": [name], "pki_revoke_before": "now", "revoke_replace": False})
     with unread(mx):
         play(lab, "revoke_certificate", "--limit", "pe", "--extra-vars", asked)
         for code in READERS:

@@ -127,6 +127,7 @@ def _lossless(
     lost = [each for each in asked if ":" in each[2]]
     seconds = round(time.monotonic() - begun, 1)
     figures[part] = {"asked": len(asked), "lost": len(lost), "seconds": seconds}
+    figures[part]["first_lost"] = [f"{at - asked[0][0]:.1f} s: {why}" for at, _, why in lost[:30]]
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     assert lost == []
@@ -232,10 +233,10 @@ def test_a_gateway_that_dies_at_a_stage_disturbs_no_other_and_the_next_run_finis
         _dies(lab, nodes, "mx", f"grep -q {new} {CONNECTIONS}")
         play(lab, PLAYBOOK, "--limit", "mx,pe")
         assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
+    assert eventually(lambda: _trusting(nodes["pe"], roots[1]) == set(PEERS), TOLD_SECONDS)
     with _lossless(lab, figures, "the owner dies issuing", PEERS, RATE):
-        trusted = ("--extra-vars", "pki_trusted_by=cl,co,mx")
-        _dies(lab, nodes, "pe", STAGES["F02-requested"], *trusted)
-        _dies(lab, nodes, "pe", STAGES["F05-reauthenticating"], *trusted)
+        _dies(lab, nodes, "pe", STAGES["F02-requested"], *ISSUE[3:])
+        _dies(lab, nodes, "pe", STAGES["F05-reauthenticating"], *ISSUE[3:])
         play(lab, PLAYBOOK, "--limit", "pe")
         assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
     assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"

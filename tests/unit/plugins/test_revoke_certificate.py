@@ -17,6 +17,7 @@ from cryptography import x509
 
 from paranal.messages import Refusal
 from paranal.pki import CertificateAuthority
+from paranal.pki.certificates import authority_stem
 from paranal.pki.storage import write_atomic
 from plugins.action.revoke_certificate import PUSH, ActionModule, asked_before, withdrawn
 from tests.unit.pki.conftest import founded, request
@@ -98,6 +99,7 @@ class Controller:
         self.passphrase = folder / "pe.passphrase"
         write_atomic(self.passphrase, PASSPHRASE)
         self.pushed: list[tuple[str, bytes]] = []
+        self.refused: dict[str, dict[str, Any]] = {}
         self.answer: dict[str, Any] | Exception = {
             "rc": 0,
             "stdout": json.dumps({"told": {"co": None, "mx": None}}),
@@ -132,6 +134,10 @@ class Controller:
 
     def _node(self, command: str, in_data: bytes) -> dict[str, Any]:
         self.pushed.append((command, in_data))
+        for name, refused in self.refused.items():
+            path = self.published / "crl" / name
+            if path.exists() and in_data == path.read_bytes():
+                return refused
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -143,9 +149,9 @@ def controller(tmp_path: Path, founded: Path) -> Controller:
     return Controller(tmp_path, tmp_path / "founded")
 
 
-def issue(controller: Controller, minutes_ago: int = 0) -> str:
+def issue(controller: Controller, minutes_ago: int = 0, of: Path | None = None) -> str:
     at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=minutes_ago)
-    authority = CertificateAuthority(controller.ca, PASSPHRASE, clock=lambda: at)
+    authority = CertificateAuthority(of or controller.ca, PASSPHRASE, clock=lambda: at)
     one = authority.issue(request([GATEWAY]), "ike", [GATEWAY])
     return f"{one.certificate.serial_number:x}"
 
@@ -204,6 +210,29 @@ def test_a_node_that_does_nothing_leaves_a_list_to_be_carried(
     result = controller.run([GATEWAY])
     assert "PAR-0918" in result["msg"]
     assert listed((controller.published / "crl/pe-issuing.crl").read_bytes()) == {serial}
+
+
+@pytest.mark.parametrize(("code", "done"), [("PAR-0905", True), ("PAR-0912", False)])
+def test_the_list_of_a_removed_authority_keeps_no_newer_leaf_from_being_withdrawn(
+    controller: Controller, code: str, done: bool
+) -> None:
+    """The node no longer pins the elder: its list goes nowhere, and is said."""
+    elder = issue(controller)
+    first = CertificateAuthority(controller.ca)
+    heir = controller.ca.with_name(authority_stem("pe", 2))
+    controller.passphrase.with_name(f"{heir.name}.passphrase").symlink_to(controller.passphrase)
+    CertificateAuthority.create(heir, "pe", first.domain, PASSPHRASE, generation=2)
+    newer = issue(controller, of=heir)
+    refused = {"rc": 3, "stdout": "", "stderr": f"\n{code}: ..."}
+    controller.refused = {"pe-issuing.crl": refused}
+    result = controller.run([GATEWAY])
+    assert listed(controller.pushed[0][1]) == {newer}, "the newest first"
+    assert listed(controller.pushed[1][1]) == {elder}
+    if done:
+        assert result["told"] == ["co", "mx"]
+        assert [code in one for one in result["warnings"]] == [True]
+    else:
+        assert "PAR-0918" in result["msg"]
 
 
 def test_check_mode_signs_and_pushes_nothing(controller: Controller) -> None:
