@@ -2,10 +2,12 @@
 
 TLS shows its leaf before it asks for ours. IKE hides it, so there the proof is by elimination:
 every key that charon holds is the new leaf's, and no IKE_SA is left that authenticated before that.
+A signing leaf is seen by an envelope: its service's account signs one, and it opens as ours.
 """
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from .paranal_leaves import advance, load_leaves, save_leaves
-from .paranal_node import Node, Refused, note_change, sync_directory, until
+from .paranal_node import Node, Refused, Run, note_change, run_command, sync_directory, until
 
 SECONDS = 5.0
+SIGNING_SECONDS = 20.0
+REFUSAL = re.compile(r"PAR-\d{4}")
 WAIT_SECONDS = 10.0
 Leaf = dict[str, Any]
 Proof = Callable[[x509.Certificate], str]
@@ -108,6 +113,24 @@ def read_from(path: Path) -> Proof:
             return f"{path}: {error}"
         held = x509.load_pem_x509_certificate(path.read_bytes())
         return "" if held == certificate else f"{path}: another certificate"
+
+    return proof
+
+
+def signed_by(account: str, path: str, run: Run = run_command) -> Proof:
+    """Return the proof that ``account`` signs with the leaf in ``path``, and that it opens.
+
+    Of a refusal only its code is told: its sentence in both languages would stand in another.
+    """
+    prove_it = ["python3", "-I", "-B", "-m", "paranal.signing.proof", path]
+
+    def proof(certificate: x509.Certificate) -> str:
+        done = run(["runuser", "-u", account, "--", *prove_it], SIGNING_SECONDS)
+        if done.status != 0:
+            code = REFUSAL.match(done.err)
+            return f"{path}: {code[0] if code else done.tail}"
+        wanted = certificate.fingerprint(hashes.SHA256()).hex()
+        return "" if done.out.strip() == wanted else f"{path}: another certificate"
 
     return proof
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -50,10 +50,11 @@ from .paranal_tree import check_target
 ROOTS = ("/etc",)
 RELOAD_SECONDS = 30.0
 Leaf = dict[str, Any]
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
-    """Make a new P-384 key for each leaf and return its signing request (PEM) by name.
+    """Make a new key for each leaf, of its ``key_type``, and return its request (PEM) by name.
 
     Keys of an earlier run that never got their certificate are forgotten: a key is asked for once.
     Raises what ``check_places`` does, before any key is made.
@@ -65,7 +66,7 @@ def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
     folder.mkdir(mode=0o700)
     requests = {}
     for leaf in leaves:
-        key = ec.generate_private_key(ec.SECP384R1())
+        key, digest = new_key(leaf["key_type"])
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         write_atomic(folder / f"{leaf['name']}.key", pem)
         names = x509.SubjectAlternativeName([x509.DNSName(name) for name in leaf["names"]])
@@ -73,7 +74,7 @@ def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
             x509.CertificateSigningRequestBuilder()
             .subject_name(x509.Name([]))
             .add_extension(names, critical=False)
-            .sign(key, hashes.SHA384())
+            .sign(key, digest)
         )
         requests[leaf["name"]] = request.public_bytes(Encoding.PEM).decode()
     memory = load_leaves(node)
@@ -81,6 +82,18 @@ def make_requests(node: Node, leaves: Iterable[Leaf]) -> dict[str, str]:
         advance(memory, leaf["name"], "requested")
     save_leaves(node, memory)
     return requests
+
+
+def new_key(kind: str) -> tuple[Key, hashes.SHA384 | None]:
+    """Return a new key and the digest it signs a request with, which Ed25519 brings itself.
+
+    Raises ``KeyError`` for a kind that no profile takes.
+    """
+    made: dict[str, Callable[[], tuple[Key, hashes.SHA384 | None]]] = {
+        "Ed25519": lambda: (ed25519.Ed25519PrivateKey.generate(), None),
+        "P-384": lambda: (ec.generate_private_key(ec.SECP384R1()), hashes.SHA384()),
+    }
+    return made[kind]()
 
 
 class Installation:

@@ -39,7 +39,8 @@ options:
       reload: {type: list, elements: str, description: "Units to reload, where they run, when the
           leaf changed; HAProxy takes it at run time where it can."}
       proof: {type: dict, description: "How it is seen that the leaf is sent: C({by: ike}), C({by:
-          tls, address, port, names}), or C({by: file}) for a service that reads the file itself."}
+          tls, address, port, names}), C({by: signature, account}), or C({by: file}) for a service
+          that reads the file itself."}
   authority:
     description: The directory of the country's own certificate authority, on the controller.
     type: path
@@ -135,7 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.paranal_node import Node, refusals, require_lock  # noqa: TID252
 
 try:
-    from ..module_utils.paranal_proof import Proof, prove, read_from, shown_by  # noqa: TID252
+    from ..module_utils.paranal_proof import Proof, prove, read_from, shown_by, signed_by  # noqa: TID252
     from ..module_utils.paranal_x509 import Installation, make_requests  # noqa: TID252
 except ImportError:  # python3-cryptography comes with role base
     HAS_CRYPTOGRAPHY = False
@@ -168,6 +169,8 @@ def proof_of(node: Node, leaf: dict[str, Any]) -> Proof:
         return shown_by(how["address"], int(how["port"]), how["names"])
     if how["by"] == "file":
         return read_from(node.real(leaf["certificate"]))
+    if how["by"] == "signature":
+        return signed_by(how["account"], leaf["certificate"])
     from ..module_utils.paranal_vici import ike_proof  # noqa: TID252
 
     return ike_proof(node)

@@ -34,6 +34,8 @@ SECRETS = {
     "/etc/haproxy/paranal/strategic.pem": "root",
     "/etc/paranal/tls/asker.pem": "paranal-national",
     "/etc/paranal/tls/control.pem": "paranal-control",
+    "/etc/paranal/signing/asker.pem": "paranal-national",
+    "/etc/paranal/signing/answerer.pem": "paranal-alliance",
 }
 """File with a key -> whose it is."""
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from paranal.pki.certificates import BACKDATE
+from paranal.pki.profiles import profile_named
 from paranal.pki.rotation import wants_issue
 
 REASONS = {
@@ -71,6 +72,7 @@ class Leaf:
             "name": self.name,
             "names": list(self.names),
             "profile": self.profile,
+            "key_type": profile_named(self.profile).keys[0],
             "key": self.key,
             "certificate": self.certificate,
             "chain": self.chain,

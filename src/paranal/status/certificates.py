@@ -16,6 +16,8 @@ LEAVES = {
     "asker": Path("/etc/paranal/tls/asker.pem"),
     "strategic": Path("/etc/haproxy/paranal/strategic.pem"),
     "control": Path("/etc/paranal/tls/control.pem"),
+    "asker-signer": Path("/etc/paranal/signing/asker.pem"),
+    "answerer-signer": Path("/etc/paranal/signing/answerer.pem"),
 }
 """Name -> file; a file with more than one certificate has the leaf first."""
 

@@ -19,6 +19,8 @@ KEYS = (
     "/etc/haproxy/paranal/strategic.pem",
     "/etc/paranal/tls/asker.pem",
     "/etc/paranal/tls/control.pem",
+    "/etc/paranal/signing/asker.pem",
+    "/etc/paranal/signing/answerer.pem",
 )
 PLACES = "/var/lib/paranal /var/log /tmp /var/tmp /root /home /run/paranal"
 LEAST = 24

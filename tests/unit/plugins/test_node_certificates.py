@@ -29,10 +29,11 @@ from paranal.pki import CertificateAuthority
 from paranal.pki.authority import key_digest
 from paranal.pki.certificates import fingerprint
 from paranal.pki.storage import write_atomic
+from paranal.signing.envelope import read_signer
 from plugins.action.node_certificates import ActionModule, declared_leaf, installable
 from plugins.module_utils.paranal_leaves import probe_certificates
 from plugins.module_utils.paranal_node import Node, Outcome, Refused, collect_changes
-from plugins.module_utils.paranal_proof import prove
+from plugins.module_utils.paranal_proof import Proof, prove, signed_by
 from plugins.module_utils.paranal_x509 import Installation, make_requests, next_key
 from plugins.modules.node_certificates import perform
 
@@ -53,6 +54,13 @@ TLS: dict[str, Any] = {
     "names": [f"q.{DOMAIN}", f"co.q.{DOMAIN}"],
     "key": "/etc/haproxy/paranal/operational.pem",
     "reload": ["haproxy.service"],
+}
+SIGNER: dict[str, Any] = {
+    "name": "asker-signer",
+    "profile": "signing",
+    "names": [f"signer.{DOMAIN}"],
+    "key": "/etc/paranal/signing/asker.pem",
+    "proof": {"by": "signature", "account": "paranal-national"},
 }
 Declared = dict[str, Any]
 
@@ -194,6 +202,14 @@ def test_no_key_crosses_the_connection_or_shows_in_a_diff(pe: Country) -> None:
             assert pe.path(leaf).read_text().splitlines()[1] not in text
     assert f"name: gw.{DOMAIN}" in result["diff"][0]["after"]
     assert result["issued"][0]["serial"] in result["diff"][0]["after"]
+
+
+def test_a_signer_gets_a_key_of_its_profiles_first_kind_and_signs(pe: Country) -> None:
+    pe.converge(TLS, SIGNER)
+    assert read_signer(pe.path(SIGNER)).algorithm == "EdDSA"
+    assert read_signer(pe.path(TLS)).algorithm == "ES384"
+    assert stat.S_IMODE(pe.path(SIGNER).stat().st_mode) == 0o600
+    assert pe.converge(TLS, SIGNER)["changed"] is False
 
 
 def test_an_unchanged_node_runs_no_module(pe: Country) -> None:
@@ -643,6 +659,38 @@ def test_a_leaf_that_is_not_sent_is_not_retired(
     assert pe.probe()["rotations"]["ike"]["stage"] == "proven"
     stray.unlink()
     assert proven(pe) == BOTH
+
+
+def test_a_signer_is_retired_once_its_account_signs_with_it(
+    pe: Country, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the account prints is the digest of the leaf that opened; a refusal is handed on."""
+    monkeypatch.setattr("plugins.module_utils.paranal_proof.WAIT_SECONDS", 0)
+    pe.converge(SIGNER)
+    pe.converge(SIGNER, issued_before="now")
+    leaf = {**SIGNER, "certificate": SIGNER["key"]}
+    digest = pe.probe()["leaves"]["asker-signer"]["sha256"]
+    account, asked = SIGNER["proof"]["account"], []
+
+    def says(outcome: Outcome) -> Proof:
+        def run(argv: Sequence[str], _: float) -> Outcome:
+            asked.append(list(argv))
+            return outcome
+
+        return signed_by(account, SIGNER["key"], run)
+
+    for outcome, reason in (
+        (Outcome(3, "", "PAR-0468: no | no"), f"{SIGNER['key']}: PAR-0468"),
+        (Outcome(0, "0" * 64 + "\n", ""), "another certificate"),
+    ):
+        with pytest.raises(Refused, match="PAR-0440") as refused:
+            prove(pe.node, [leaf], {"signature": says(outcome)})
+        assert refused.value.params["reason"].endswith(reason)
+    assert pe.probe()["rotations"]["asker-signer"]["stage"] == "loaded"
+    good = says(Outcome(0, f"{digest}\n", ""))
+    assert [one["name"] for one in prove(pe.node, [leaf], {"signature": good})] == ["asker-signer"]
+    assert asked[-1][:3] == ["runuser", "-u", account]
+    assert asked[-1][-1] == SIGNER["key"]
 
 
 def test_a_key_without_a_rotation_is_seen_and_never_used(pe: Country) -> None:

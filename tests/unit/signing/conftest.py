@@ -1,4 +1,4 @@
-"""The authorities of the pki tests, and what a sender of theirs signs with."""
+"""The authorities of the pki tests, and a node that trusts one of them."""
 
 from __future__ import annotations
 
@@ -11,3 +11,4 @@ from tests.unit.pki.conftest import (  # noqa: F401 - fixtures
     no_sync,
     verify,
 )
+from tests.unit.signing.nodes import node  # noqa: F401 - a fixture

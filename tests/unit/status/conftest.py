@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from paranal.status.certificates import LEAVES
 from paranal.status.facts import (
     Certificate,
     Charon,
@@ -85,8 +86,7 @@ def healthy(view: dict[str, Any]) -> Facts:
             if each.service == "person"
         },
         certificates=tuple(
-            Certificate(name, f"/etc/{name}.pem", NOW - day, NOW + 80 * day)
-            for name in ("ike", "operational", "national", "asker", "strategic", "control")
+            Certificate(name, f"/etc/{name}.pem", NOW - day, NOW + 80 * day) for name in LEAVES
         ),
         crls=tuple(
             Crl(code, authority, NOW - day, NOW + 6 * day)
