@@ -86,6 +86,13 @@ def on_node(node: Host, script: str, **given: Any) -> Any:  # noqa: ANN401 - wha
     return json.loads(node.check_output("python3 -I -c %s %s", source, json.dumps(given)))
 
 
+def as_account(node: Host, account: str, script: str, **given: Any) -> Any:  # noqa: ANN401 - the same
+    """Run ``on_node/SCRIPT.py`` as another account of a node, as ``on_node`` does as root."""
+    source = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+    command = "runuser -u %s -- python3 -I -c %s %s"
+    return json.loads(node.check_output(command, account, source, json.dumps(given)))
+
+
 def in_part(lab: Lab, part: str, script: str, **given: Any) -> Any:  # noqa: ANN401 - the same
     """Run ``on_node/SCRIPT.py`` in a border or in ``wan``, as ``on_node`` does on a node."""
     source = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")

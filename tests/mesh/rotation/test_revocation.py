@@ -23,6 +23,8 @@ from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
 from tests.mesh.conftest import AGREED, AGREEMENT
+from tests.mesh.envelopes import ACCOUNTS as SIGNERS
+from tests.mesh.envelopes import ANSWERER, opened, opened_until, signed
 from tests.mesh.flows import background
 from tests.mesh.lists import authority_of, brought, counts, next_list
 from tests.mesh.support import (
@@ -31,6 +33,7 @@ from tests.mesh.support import (
     POST,
     Views,
     ask_from_border,
+    connect,
     eventually,
     in_part,
     list_sas,
@@ -57,6 +60,7 @@ BACK_SECONDS = 40.0
 
 WATCH_SECONDS = 90.0
 CLEAN = people.DEMO_CLEAN_MRZ
+CLAIM = "una consulta"
 UNTOUCHED = list(zip(PEERS, [*PEERS[1:], PEERS[0]], strict=True))
 """Asker and answerer of the questions that go on meanwhile; none is the country that revokes."""
 
@@ -299,6 +303,42 @@ def test_a_revoked_client_is_cut_off_also_on_the_connection_that_it_kept(
     assert {code: spis(nodes[code], REVOKED) for code in PEERS} == tunnels, "IKE is not its matter"
     assert all(answered_by_the_revoked(lab, code) for code in PEERS)
     assert ask_from_border(lab, REVOKED, PEERS, CLEAN)["outcome"] == "OK"
+
+
+def test_what_a_revoked_signer_signed_is_refused_at_every_peer_and_what_others_sign_is_not(
+    lab: Lab, nodes: dict[str, Host], views: Views, note: Callable[[str, object], None]
+) -> None:
+    old = {file: signed(nodes[REVOKED], CLAIM, file) for file in SIGNERS}
+    shown = {
+        code: {
+            **{file: (text, REVOKED) for file, text in old.items()},
+            "another's": (signed(nodes[other], CLAIM), other),
+        }
+        for code, other in UNTOUCHED
+    }
+    begun = {code: opened(nodes[code], shown[code]) for code in PEERS}
+    assert begun == {code: dict.fromkeys([*SIGNERS, "another's"], CLAIM) for code in PEERS}
+    untouched = others(nodes)
+    try:
+        with ThreadPoolExecutor(len(PEERS)) as pool:
+            watching = {
+                code: pool.submit(opened_until, connect(lab, code), ANSWERER, shown[code])
+                for code in PEERS
+            }
+            revoked_at = revoke(lab, views[REVOKED]["member"]["identities"]["signing"])
+            found = {code: one.result() for code, one in watching.items()}
+        seconds = {code: round(one["at"] - revoked_at, 2) for code, one in found.items()}
+        note("seconds until a revoked signature was refused", seconds)
+        assert 0 < min(seconds.values()) <= max(seconds.values()) < AIM_SECONDS
+        gone = {**dict.fromkeys(SIGNERS, "PAR-0465"), "another's": CLAIM}
+        assert {code: one["last"] for code, one in found.items()} == dict.fromkeys(PEERS, gone)
+    finally:
+        played(lab, "--limit", REVOKED)
+    assert others(nodes) == untouched
+    new = {file: (signed(nodes[REVOKED], CLAIM, file), REVOKED) for file in SIGNERS}
+    for code in PEERS:
+        assert opened(nodes[code], new) == dict.fromkeys(SIGNERS, CLAIM)
+        assert opened(nodes[code], shown[code]) == gone
 
 
 def test_a_list_goes_around_a_line_that_is_down(
