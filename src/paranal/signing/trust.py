@@ -6,6 +6,7 @@ which it keeps it, and a country with nothing open has no file there, so it is n
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from paranal.messages import Refusal
@@ -23,14 +24,14 @@ class Senders:
     def __init__(self, folder: Path = FOLDER) -> None:
         """``folder`` holds each member's ``CC-ca.pem`` and ``CC.crl``."""
         self._folder = folder
-        self._held: dict[tuple[str, str], Watched[tuple[peers.PublicAuthority, ...]]] = {}
+        self._held = cache(self._watched)
 
     def __call__(self, member: Member) -> Sender:
         """Return a member with its newest lists; refuses (PAR-0469) when it cannot be trusted."""
-        code, domain = member.code, member.domain
-        held = self._held.setdefault((code, domain), self._watched(code, domain))
+        code = member.code
         try:
-            return Sender(code, member.identities["signing"], held())
+            held = self._held(code, member.domain)()
+            return Sender(code, member.identities["signing"], held)
         except (OSError, KeyError, Refusal) as error:
             reason = error.code if isinstance(error, Refusal) else type(error).__name__
             raise Refusal("PAR-0469", member=code, reason=reason) from None
