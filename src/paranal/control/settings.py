@@ -20,7 +20,8 @@ class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``swanctl`` holds every member's authority and lists, ``inbox`` takes what is news, ``notices``
     what peers say of themselves, and ``credentials`` (one PEM of key, leaf and issuing CA) and
-    ``trust`` are for calling peers. What we suspended and our ``maintenance`` is told to them.
+    ``trust`` are for calling peers. What we suspended, our ``maintenance`` and which roots root saw
+    ``trusted`` here are told to them.
     """
 
     view: Path
