@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
-from paranal.lab.playbook import command, environment
+from tests.mesh.runs import begin, kill
 from tests.mesh.support import eventually
 
 SECONDS = 240
@@ -41,8 +38,7 @@ class Run:
 
     def kill(self) -> None:
         """End it and all its workers at once, as a machine that loses its power."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        kill(self.process)
 
     def ended(self) -> int:
         """Wait for its end; return its exit status."""
@@ -60,18 +56,9 @@ def running(lab: Lab, name: str, *options: str, user: str = "") -> Iterator[Run]
     colourless = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     operator = {"SUDO_USER": user} if user else {}
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - a list of words, no shell
-            command("site", options),
-            env=environment(lab) | colourless | operator,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = begin(lab, "site", options, output, colourless | operator)
     run = Run(process, log)
     try:
         yield run
     finally:
-        if not run.over():
-            run.kill()
+        run.kill()

@@ -23,11 +23,11 @@ from tests.mesh.rotation.support import (
     STAGES,
     STATE,
     WITHIN_SECONDS,
-    begin,
     cut_power_when,
     kill_when,
     wait_for,
 )
+from tests.mesh.runs import begin
 from tests.mesh.support import eventually, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("D3"), pytest.mark.usefixtures("far_apart")]

@@ -37,11 +37,11 @@ from tests.mesh.rotation.support import (
     RATE,
     STAGES,
     STATE,
-    begin,
     cut_power_when,
     kill_when,
     wait_for,
 )
+from tests.mesh.runs import begin
 from tests.mesh.support import eventually, every_spi, sas_with, tunnels_up
 
 pytestmark = [pytest.mark.req("B5"), pytest.mark.usefixtures("far_apart")]
