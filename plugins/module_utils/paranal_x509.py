@@ -282,7 +282,7 @@ def settle(node: Node, key: str, certificate: str) -> None:
         fits = public_bytes(held.public_key()) == public_bytes(
             load_pem_private_key(following.read_bytes(), None).public_key()
         )
-    except (OSError, ValueError):
+    except (OSError, ValueError, x509.InvalidVersion):
         fits = False
     if fits:
         rename(node, next_key(key), key)

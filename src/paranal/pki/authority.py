@@ -458,7 +458,7 @@ def _read_from(path: Path) -> Iterator[None]:
     """Refuse (PAR-0414) one of the authority's own files that is lost or damaged."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, *certificates.MALFORMED) as error:
         reason = getattr(error, "strerror", None) or error
         raise Refusal("PAR-0414", path=path, reason=reason) from None
 

@@ -31,6 +31,7 @@ MALFORMED = (
     ValueError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
+    x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
 """What others' certificates, lists and requests raise, on loading or when a part is looked at."""

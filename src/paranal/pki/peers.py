@@ -389,7 +389,7 @@ def _ca_fault(certificate: x509.Certificate, domain: str) -> Fault:
     try:
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
         limits = certificate.extensions.get_extension_for_class(x509.NameConstraints)
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return "no es una CA limitada por nombres", "it is not a name-constrained CA"
     if not (basic.value.ca and basic.critical):
         return "no es una CA", "it is not a CA"

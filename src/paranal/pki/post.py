@@ -128,7 +128,7 @@ def held(root: Path = Path("/")) -> bytes:
         content = _below(root, CREDENTIALS).read_bytes()
         leaf = x509.load_pem_x509_certificate(content)
         key = load_pem_private_key(content, None)
-    except (OSError, ValueError):
+    except (OSError, *certificates.MALFORMED):
         return b""
     if key_digest(key.public_key()) != key_digest(leaf.public_key()):
         return b""

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography import x509
 
 from paranal.messages import Refusal
+from paranal.pki.certificates import MALFORMED
 from paranal.pki.rotation import PLAYBOOK, alarm_days, stage_of, what_next
 
 MEMORY = Path("/var/lib/paranal/node/leaves.json")
@@ -68,7 +69,7 @@ def of_list(path: Path, now: datetime) -> Standing:
     """Return how one revocation list stands. Raises PAR-0414 for a damaged one."""
     try:
         crl = x509.load_pem_x509_crl(path.read_bytes())
-    except ValueError as error:
+    except MALFORMED as error:
         raise Refusal("PAR-0414", path=path, reason=error) from None
     return life(crl.last_update_utc, crl.next_update_utc or crl.last_update_utc, now)
 

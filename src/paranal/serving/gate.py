@@ -8,12 +8,12 @@ a certificate of one country, in another's tunnel or under another's name, is re
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 
 from cryptography import x509
 
 from paranal.messages import Refusal
+from paranal.pki.certificates import MALFORMED
 from paranal.serving.view import Peer, View
 
 CERTIFICATE = "x-paranal-certificate"
@@ -44,6 +44,6 @@ def names_shown(headers: Mapping[str, str]) -> list[str]:
         der = base64.b64decode(headers.get(CERTIFICATE, ""), validate=True)
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (binascii.Error, ValueError, x509.ExtensionNotFound):
+    except (*MALFORMED, x509.ExtensionNotFound):
         return []
     return names.value.get_values_for_type(x509.DNSName)

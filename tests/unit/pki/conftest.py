@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -51,7 +52,7 @@ Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 @dataclass(frozen=True)
 class Strange:
-    """A request and a certificate that load, and raise when their key is looked at."""
+    """A request and a certificate that raise on loading, or when their key is looked at."""
 
     request: bytes
     certificate: bytes
@@ -89,10 +90,21 @@ def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
-@pytest.fixture
-def strange() -> Strange:
+@pytest.fixture(params=["key", "version"])
+def strange(request: pytest.FixtureRequest) -> Strange:
     """Return what no library of ours can read to its end."""
-    return Strange(SM2_REQUEST, SM2_CERTIFICATE)
+    if request.param == "key":
+        return Strange(SM2_REQUEST, SM2_CERTIFICATE)
+    return Strange(other_version(SM2_REQUEST), other_version(SM2_CERTIFICATE))
+
+
+def other_version(pem: bytes) -> bytes:
+    """Return a PEM whose version, its first INTEGER (RFC 5280 4.1), is none that exists."""
+    label = pem.split(b"-----")[1].removeprefix(b"BEGIN ").decode()
+    der = bytearray(base64.b64decode(b"".join(pem.splitlines()[1:-1])))
+    der[der.index(b"\x02\x01") + 2] = 6
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN {label}-----\n{text}-----END {label}-----\n".encode()
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_a_request_that_is_no_request_is_refused(authority: CertificateAuthority
             authority.issue(junk, "ike", GATEWAY)
 
 
-def test_a_request_with_a_key_that_nobody_knows_is_refused(
+def test_a_request_that_nobody_can_read_is_refused(
     authority: CertificateAuthority, strange: Strange
 ) -> None:
     with pytest.raises(Refusal, match="PAR-0404"):

@@ -108,6 +108,19 @@ def test_what_is_no_single_list_is_refused(signed: Signed, authority: Certificat
         lists.parse(b"0" * (lists.OCTETS_MAX + 1))
 
 
+def test_an_octet_that_is_another_gives_a_list_or_a_refusal(signed: Signed) -> None:
+    good = signed().public_bytes(Encoding.DER)
+    codes = []
+    for at in range(len(good)):
+        odd = bytearray(good)
+        odd[at] ^= 0x06
+        try:
+            lists.parse(bytes(odd))
+        except Refusal as refusal:
+            codes.append(refusal.code)
+    assert set(codes) == {"PAR-0904"}
+
+
 def test_a_list_without_a_number_is_none(authority: CertificateAuthority, clock: Clock) -> None:
     builder = x509.CertificateRevocationListBuilder().issuer_name(authority.issuing.subject)
     builder = builder.last_update(clock.now).next_update(clock.now + DAY)

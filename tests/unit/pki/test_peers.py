@@ -67,7 +67,7 @@ def test_a_missing_or_damaged_file_is_named(published: Path, relative: str) -> N
         peers.read(published, "pe", DOMAIN)
 
 
-def test_an_authority_whose_key_nobody_knows_is_refused(published: Path, strange: Strange) -> None:
+def test_an_authority_that_nobody_can_read_is_refused(published: Path, strange: Strange) -> None:
     (published / "ca/pe-root.pem").write_bytes(strange.certificate)
     with pytest.raises(Refusal, match=r"PAR-0418.*ca/pe-root\.pem"):
         peers.read(published, "pe", DOMAIN)

@@ -307,6 +307,19 @@ def _own(desk: Desk) -> tuple[Any, ...]:
     return key, desk.leaf(key), desk.pe.issuing
 
 
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+def test_no_octet_of_a_leaf_can_be_another(desk: Desk) -> None:
+    header = header_of(desk.sealed())
+    leaf, issuer = header["x5c"]
+    good = base64.b64decode(leaf)
+    for at in range(len(good)):
+        for flip in (0x01, 0x06, 0x80):
+            odd = bytearray(good)
+            odd[at] ^= flip
+            assert desk.refused(forged({**header, "x5c": [base64.b64encode(odd).decode(), issuer]}))
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(at=st.integers(0), flip=st.integers(1, 255), kind=st.sampled_from(["Ed25519", "P-384"]))
 def test_no_octet_can_be_another(desk: Desk, at: int, flip: int, kind: str) -> None:
