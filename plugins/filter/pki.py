@@ -12,6 +12,7 @@ from ansible.utils.display import Display
 
 from paranal.messages import Refusal
 from paranal.pki import lists, peers, rollover
+from paranal.pki.certificates import fingerprint
 
 
 def pki_trust(
@@ -63,11 +64,15 @@ def _authorities(
     published: str, view: Mapping[str, Any], member: str, domain: str, probe: Mapping[str, Any]
 ) -> list[peers.PublicAuthority]:
     """Return a member's agreed authorities, checked; warn of a list that is past its end."""
-    roots = peers.agreed_roots(view)[member]
-    chains = probe.get("tunnels", {}).get("chains")
-    rollover.refuse_removal(member, roots, _trusted(probe, member), chains)
+    roots, trusted = peers.agreed_roots(view)[member], _trusted(probe, member)
+    tunnels = probe.get("tunnels", {})
+    rollover.refuse_removal(member, roots, trusted, tunnels.get("chains"))
     now, kept = datetime.now(UTC), _kept(probe, member)
     read = peers.read_agreed(Path(published), member, domain, roots)
+    if trusted & set(roots) and member in rollover.must_trust(view):
+        issuing = [fingerprint(one.issuing) for one in read]
+        for root in sorted(trusted - set(roots)):
+            rollover.refuse_leaves(member, root, issuing, tunnels.get("issuers", {}).get(member))
     found = [lists.newest(one, kept, now) for one in read]
     for authority in found:
         peers.refuse_older(authority, _held(probe, member))

@@ -64,15 +64,20 @@ def probe_certificates(node: Node) -> dict[str, Any]:
             if facts is not None and facts.get("sha256") != record["digests"][path]
         ]
         leaves[name] = {**record, "files": now, "altered": sorted(altered)}
-    try:
-        trust = read_json(node.real(TRUST_RECORD)) or {}
-    except ValueError:  # altered by hand; its owner's next run restores it
-        trust = {}
+    trust = read_trust(node)
     left = {key: memory[key] for key in ("owed", "rotations")}
     kept = sorted((node.state / "lists").glob("*.crl"))
     lists = {path.stem: path.read_text(encoding="ascii") for path in kept}
     orphans = orphan_keys(node, memory)
     return {"leaves": leaves, **left, "orphans": orphans, "trust": trust, "lists": lists}
+
+
+def read_trust(node: Node) -> dict[str, Any]:
+    """Return what role ``ipsec`` wrote of CAs and lists; nothing where it was altered by hand."""
+    try:
+        return read_json(node.real(TRUST_RECORD)) or {}
+    except ValueError:  # its owner's next run restores it
+        return {}
 
 
 def _facts(node: Node, path: str) -> dict[str, str] | None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from .paranal_leaves import read_trust
 from .paranal_node import Node
 
 ABSENT = "paranal.deb is not installed yet"
@@ -21,7 +22,8 @@ def probe_tunnels(node: Node) -> dict[str, Any]:
     """Return ``{"planes": [data planes this node can carry], **loaded}``.
 
     ``loaded`` is ``{"texts": {NAME: SHA-256 of its section}, "ppks": {NAME: SHA-256 of its file},
-    "clean": bool, "chains": {PEER: [SHA-256 of the roots that its IKE_SAs stand on]}}``. Clean is:
+    "clean": bool, "chains": {PEER: [SHA-256 of the roots that its IKE_SAs stand on]}, "issuers":
+    {PEER: [SHA-256 of the CAs of its leaves, as each peer of several roots says]}}``. Clean is:
     charon provably holds exactly what was applied last, the file says the same, no credential is
     newer, and no superseded generation is left. It is ``{"absent": reason}`` where nobody can be
     asked.
@@ -88,4 +90,26 @@ def _loaded(node: Node) -> dict[str, Any]:
         return {"absent": f"{type(error).__name__}: {error}"}
     texts = {name: hashlib.sha256(one["text"].encode()).hexdigest() for name, one in held.items()}
     clean = not plan.changes and not record.superseded
-    return {"texts": texts, "ppks": ppk.delivered(paths), "clean": clean, "chains": standing}
+    told = {"chains": standing, "issuers": told_issuers(node)}
+    return {"texts": texts, "ppks": ppk.delivered(paths), "clean": clean, **told}
+
+
+def told_issuers(node: Node) -> dict[str, list[str]]:
+    """Ask, over ``control``, each peer whose authority is being relieved whose leaves it uses."""
+    trust = read_trust(node)
+    relieved = {code for code in trust if sum(name.endswith("root") for name in trust[code]) > 1}
+    if not relieved:
+        return {}
+    import msgspec
+
+    from paranal.agreement.suspension import RECORD
+    from paranal.control import parity
+    from paranal.messages import Refusal
+    from paranal.serving.view import View
+    from paranal.tunnels.gateway import VIEW, read_view
+
+    try:
+        view = msgspec.convert(read_view(node.real(str(VIEW)), node.real(str(RECORD))), View)
+    except (Refusal, msgspec.ValidationError):  # the view is lost: nobody is asked, nothing goes
+        return {}
+    return parity.issuers(view, relieved)

@@ -84,10 +84,14 @@ def _told(one: parity.Compared) -> Iterable[str]:
     yield f"{ours.pair}: {VERDICTS[one.verdict]} | {one.verdict}"
     for each in (ours, theirs) if theirs else ():
         yield f"  {each.member}: epoch {each.epoch}, parity {each.parity}, digest {each.digest}"
-        roots = ", ".join(f"{root[:16]}…" for root in each.trusts) or "-"
-        yield f"    confía en | trusts: {roots}"
+        yield f"    confía en | trusts: {_short(each.trusts)}"
+        yield f"    sus certificados son de | its leaves are of: {_short(each.issuers)}"
     if one.refusal:
         yield f"  {one.refusal}"
+
+
+def _short(digests: Iterable[str]) -> str:
+    return ", ".join(f"{one[:16]}…" for one in digests) or "-"
 
 
 def _chosen(caller: Caller, codes: Sequence[str] | None) -> list[Peer]:

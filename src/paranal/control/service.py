@@ -58,8 +58,8 @@ class Service:
         """Answer ``GET /v1/parity``: what we hold of the pair with the caller."""
         view = self.view()
         peer = self._peer(request, view)
-        trusts = trusted.told(self.settings.trusted, peer.code, time.time())
-        return http.json_response(parity.held(view, peer, trusts))
+        told = trusted.told(self.settings.trusted, peer.code, time.time())
+        return http.json_response(parity.held(view, peer, told))
 
     async def crl(self, request: Request) -> Response:
         """Answer ``PUT /v1/crl``: take any member's newer list, whoever brings it."""

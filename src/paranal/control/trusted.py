@@ -1,8 +1,9 @@
-"""Which roots of each peer this node trusts where it runs: root finds out, the service tells.
+"""Which roots of each peer this node trusts where it runs, and whose leaves it uses itself.
 
 charon and HAProxy answer root alone, and the service is not root. So root asks both each minute and
 leaves what it saw in ``FILE``; what is too old, or was never seen, is not told, and a peer that
-asks takes silence for no. Whoever relieves its authority waits for this (docs/adr/0019).
+asks takes silence for no. Whoever relieves its authority waits for the roots, and whoever would
+cease to trust the elder waits for the leaves (docs/adr/0019).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,8 +32,19 @@ FILE = Path("/run/paranal/trusted/roots.json")
 FRESH_SECONDS = 150.0
 """Older than two turns of the timer: nobody knows any more."""
 
+LEAVES = Path("/var/lib/paranal/node/leaves.json")
+"""What the node remembers of its leaves (``plugins/module_utils/paranal_leaves.py``)."""
+
 _SHA1 = re.compile(r"^SHA1 FingerPrint: ([0-9A-F]{40})$", re.MULTILINE)
 Roots = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a peer is told: its roots that we trust, and the issuing CAs of our leaves in use."""
+
+    trusts: tuple[str, ...] = ()
+    issuers: tuple[str, ...] = ()
 
 
 class Daemon(Protocol):
@@ -102,24 +115,42 @@ def seen(
     }
 
 
-def note(view: View, now: float, find: Callable[[View, Paths], Any] = seen) -> Refusal | None:
-    """Leave what is trusted now for the service; return why it could not be seen (PAR-0920)."""
+def issuers(leaves: Path) -> list[str]:
+    """Return the issuing CAs (SHA-256, hex) of every leaf of this node, sorted.
+
+    None while a rotation is under way: it ends when each new leaf was proven to be the one really
+    sent. Raises ``OSError`` or ``ValueError`` for a memory that cannot be read.
+    """
+    memory = json.loads(leaves.read_bytes())
+    if memory.get("rotations"):
+        return []
+    return sorted({leaf["issuer_sha256"] for leaf in memory["leaves"].values()})
+
+
+def note(
+    view: View,
+    now: float,
+    find: Callable[[View, Paths], Any] = seen,
+    leaves: Path = LEAVES,
+) -> Refusal | None:
+    """Leave what is known now for the service; return why it could not be seen (PAR-0920)."""
     try:
-        roots = find(view, Paths())
-        write_atomic(FILE, json.dumps({"at": now, "roots": roots}).encode(), 0o644)
-    except (CharonError, OSError, ValueError) as error:
+        known = {"at": now, "roots": find(view, Paths()), "issuers": issuers(leaves)}
+        write_atomic(FILE, json.dumps(known).encode(), 0o644)
+    except (CharonError, OSError, ValueError, KeyError) as error:
         return Refusal("PAR-0920", reason=str(error) or type(error).__name__)
     return None
 
 
-def told(file: Path, member: str, now: float) -> tuple[str, ...]:
-    """Return the roots of a member that we are known to trust; none where nobody knows."""
+def told(file: Path, member: str, now: float) -> Told:
+    """Return what a member is told; nothing where nobody knows, or what is known is old."""
     try:
         found = json.loads(file.read_bytes())
-        is_fresh = 0 <= now - found["at"] <= FRESH_SECONDS
-        return tuple(found["roots"].get(member, ())) if is_fresh else ()
+        if not 0 <= now - found["at"] <= FRESH_SECONDS:
+            return Told()
+        return Told(tuple(found["roots"].get(member, ())), tuple(found["issuers"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ()
+        return Told()
 
 
 def _der(pem: bytes) -> bytes:

@@ -73,7 +73,7 @@ def in_use(
 
 
 def must_trust(view: Mapping[str, Any]) -> list[str]:
-    """Return the peers that must trust a new root before its first leaf: with anything open.
+    """Return the peers that a rollover waits for: those with anything open.
 
     One that this member suspended (ADR 0016) has nothing open, with its reason in the record.
     """
@@ -109,6 +109,20 @@ def refuse_removal(
         return
     for root in sorted(set(chains.get(member, ())) - set(agreed)):
         raise Refusal("PAR-0451", member=member, root=root[:16])
+
+
+def refuse_leaves(
+    member: str, root: str, issuing: Collection[str], told: Collection[str] | None
+) -> None:
+    """Refuse (PAR-0453) to lose ``root`` of ``member`` while it uses a leaf that chains to it.
+
+    ``issuing`` are the issuing CAs under the roots that stay, ``told`` those whose leaves it says
+    that it uses: IKE, TLS and signing alike. None, for it says nothing, is refused (PAR-0454).
+    """
+    if not told:
+        raise Refusal("PAR-0454", member=member, root=root[:16])
+    if set(told) - set(issuing):
+        raise Refusal("PAR-0453", member=member, root=root[:16])
 
 
 def _split(path: Path) -> tuple[str, int]:

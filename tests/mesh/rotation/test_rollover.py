@@ -54,6 +54,7 @@ TOLD_SECONDS = 90
 
 CONTROL = "paranal-control.socket paranal-control.service"
 DAEMONS = "systemctl show --value --property=ActiveEnterTimestamp strongswan haproxy"
+LEAVES = "/var/lib/paranal/node/leaves.json"
 CONNECTIONS = "/etc/swanctl/conf.d/paranal.conf"
 ANCHORS = "/etc/swanctl/x509ca"
 REPORT = ROOT / ".build" / "reports" / "rollover.json"
@@ -167,6 +168,7 @@ def test_an_authority_is_relieved_under_load_killed_on_two_of_four_and_run_again
         assert eventually(lambda: _serves(nodes), FOLLOWED_SECONDS)
     assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"
     _declare(lab, roots[1:])
+    _refused_while_a_leaf_is_left(lab, nodes, elder, heir)
     with _lossless(lab, figures, "removed"):
         play(lab, PLAYBOOK)
         assert eventually(lambda: _settled(nodes, {new}), FOLLOWED_SECONDS)
@@ -210,6 +212,42 @@ def _refused_in_silence(lab: Lab, nodes: dict[str, Host]) -> None:
     assert eventually(lambda: len(_answering(nodes["pe"])) == len(PEERS), TOLD_SECONDS)
 
 
+def _refused_while_a_leaf_is_left(lab: Lab, nodes: dict[str, Host], elder: str, heir: str) -> None:
+    """Every tunnel is of the new root: the owner says that a TLS leaf is not, then nothing."""
+    owner, peer = nodes["pe"], nodes["cl"]
+    assert eventually(lambda: _leaves_of(peer) == [_issuing(lab, heir)], TOLD_SECONDS)
+    memory = owner.check_output("cat %s", LEAVES)
+    planted = json.loads(memory)
+    planted["leaves"]["tls"]["issuer_sha256"] = _issuing(lab, elder)
+    _write(owner, LEAVES, json.dumps(planted))
+    try:
+        owner.check_output("systemctl start paranal-crl.service")
+        with pytest.raises(Refusal, match=r"PAR-0453.* de pe"):
+            play(lab, PLAYBOOK, "--limit", "cl")
+        owner.check_output(f"systemctl stop {CONTROL}")
+        with pytest.raises(Refusal, match=r"PAR-0454.* de pe"):
+            play(lab, PLAYBOOK, "--limit", "cl")
+    finally:
+        _write(owner, LEAVES, memory)
+        owner.check_output(f"systemctl start {CONTROL} paranal-crl.service")
+    assert _leaves_of(peer) == [_issuing(lab, heir)]
+
+
+def _issuing(lab: Lab, stem: str) -> str:
+    return fingerprint(CertificateAuthority(_ca(lab, stem)).issuing)
+
+
+def _leaves_of(peer: Host) -> list[str]:
+    """Return the issuing CAs of whose leaves Peru says that it uses."""
+    told = json.loads(peer.run("paranal control parity pe --json").stdout)["pairs"]
+    return [each for one in told.values() if one["theirs"] for each in one["theirs"]["issuers"]]
+
+
+def _write(node: Host, path: str, text: str) -> None:
+    """Replace a file's content; owner and mode stay."""
+    node.check_output("printf %%s %s > %s", text, path)
+
+
 def _answering(node: Host) -> list[str]:
     told = json.loads(node.run("paranal control parity --json").stdout)["pairs"]
     return [name for name, one in told.items() if one["theirs"]]
@@ -241,6 +279,10 @@ def test_a_gateway_that_dies_at_a_stage_disturbs_no_other_and_the_next_run_finis
         assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
     assert _enrol(lab, heir)["issued"], "the post's leaf is of the new authority"
     _declare(lab, roots[1:])
+    wanted = [_issuing(lab, heir)]
+    assert eventually(
+        lambda: all(_leaves_of(nodes[peer]) == wanted for peer in PEERS), TOLD_SECONDS
+    )
     with _lossless(lab, figures, "a peer dies removing", ["cl", "co", "pe"], RATE):
         _dies(lab, nodes, "mx", f"! grep -q {old} {CONNECTIONS}")
         _dies(lab, nodes, "mx", f"! test -e {ANCHORS}/{old}")

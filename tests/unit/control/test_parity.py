@@ -73,3 +73,16 @@ def test_a_peer_s_own_words_are_kept_and_what_is_not_its_words_is_no_answer() ->
     assert compared(told).verdict == "no answer"
     for strange in (b"", b"<html>", b'{"refusal": null}', b"\xff"):
         assert _refusal_in(strange, "pe").code == "PAR-0915"
+
+
+@pytest.mark.req("B5")
+def test_the_peers_asked_for_say_whose_leaves_they_use_and_who_says_none_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: bytes | Refusal = answer(issuers=["i1", "i2"])
+    monkeypatch.setattr(parity, "Caller", lambda view: Told(view, answer=told))
+    assert parity.issuers(view_of("co"), ["pe", "ec"]) == {"pe": ["i1", "i2"]}
+    assert parity.issuers(view_of("co"), ["mx"]) == {}, "what answers there is not Mexico"
+    for silent in (answer(), Refusal("PAR-0913", member="pe", reason="timed out")):
+        told = silent
+        assert parity.issuers(view_of("co"), ["pe"]) == {}

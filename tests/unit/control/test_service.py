@@ -73,13 +73,16 @@ async def test_a_peer_reads_what_we_hold_of_its_pair(node: Holding, tmp_path: Pa
 
 
 @pytest.mark.req("B5")
-async def test_a_peer_reads_which_of_its_own_roots_run_here(node: Holding, tmp_path: Path) -> None:
+async def test_a_peer_reads_which_of_its_own_roots_run_here_and_whose_leaves(
+    node: Holding, tmp_path: Path
+) -> None:
     async with called(node, tmp_path) as client:
         assert (await client.get("/v1/parity", headers=PERU)).json()["trusts"] == []
-        seen = {"at": time.time(), "roots": {"pe": ["r1", "r2"], "mx": ["r3"]}}
+        roots = {"pe": ["r1", "r2"], "mx": ["r3"]}
+        seen = {"at": time.time(), "roots": roots, "issuers": ["i1"]}
         (tmp_path / "roots.json").write_text(json.dumps(seen))
-        answer = await client.get("/v1/parity", headers=PERU)
-        assert answer.json()["trusts"] == ["r1", "r2"]
+        answer = (await client.get("/v1/parity", headers=PERU)).json()
+        assert (answer["trusts"], answer["issuers"]) == (["r1", "r2"], ["i1"])
 
 
 async def test_a_direction_that_is_closed_is_not_answered(node: Holding, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.control import trusted
+from paranal.control.trusted import Told
 from paranal.tunnels.charon import CharonError
 from paranal.tunnels.record import Paths, Record
 
@@ -118,15 +119,31 @@ def test_nothing_is_trusted_where_a_restarted_charon_would_load_another_file(
 
 def test_it_is_told_while_it_is_fresh_and_only_of_the_member_that_asks(tmp_path: Path) -> None:
     file = tmp_path / "roots.json"
-    assert trusted.told(file, "pe", 100.0) == ()
-    file.write_text(json.dumps({"at": 100.0, "roots": {"pe": ["r1", "r2"]}}))
-    assert trusted.told(file, "pe", 100.0 + trusted.FRESH_SECONDS) == ("r1", "r2")
-    assert trusted.told(file, "pe", 101.0 + trusted.FRESH_SECONDS) == ()
-    assert trusted.told(file, "pe", 99.0) == (), "the clock was set back: nobody knows how old"
-    assert trusted.told(file, "mx", 100.0) == ()
+    assert trusted.told(file, "pe", 100.0) == Told()
+    seen = {"at": 100.0, "roots": {"pe": ["r1", "r2"]}, "issuers": ["i1"]}
+    file.write_text(json.dumps(seen))
+    assert trusted.told(file, "pe", 100.0 + trusted.FRESH_SECONDS) == Told(("r1", "r2"), ("i1",))
+    assert trusted.told(file, "pe", 101.0 + trusted.FRESH_SECONDS) == Told()
+    assert trusted.told(file, "pe", 99.0) == Told(), "the clock was set back: nobody knows how old"
+    assert trusted.told(file, "mx", 100.0) == Told((), ("i1",))
     for text in ("", "[]", "{}", '{"at": null, "roots": {}}', '{"at": 100, "roots": []}'):
         file.write_text(text)
-        assert trusted.told(file, "pe", 100.0) == ()
+        assert trusted.told(file, "pe", 100.0) == Told()
+
+
+@pytest.mark.req("B5")
+def test_the_issuers_are_of_every_leaf_and_none_while_a_rotation_is_under_way(
+    tmp_path: Path,
+) -> None:
+    memory: dict[str, Any] = {
+        "leaves": {"ike": {"issuer_sha256": "i2"}, "tls": {"issuer_sha256": "i1"}},
+        "rotations": {},
+    }
+    file = tmp_path / "leaves.json"
+    file.write_text(json.dumps(memory))
+    assert trusted.issuers(file) == ["i1", "i2"]
+    file.write_text(json.dumps(memory | {"rotations": {"tls": {"stage": "installed"}}}))
+    assert trusted.issuers(file) == []
 
 
 @pytest.mark.parametrize("problem", [CharonError("silent"), FileNotFoundError(), ValueError("x")])
@@ -135,14 +152,16 @@ def test_what_cannot_be_seen_leaves_what_was_seen_to_grow_old(
 ) -> None:
     monkeypatch.setattr(trusted, "FILE", tmp_path / "roots.json")
     view: Any = None
-    assert trusted.note(view, 7.0, lambda *_: {"pe": ["r1"]}) is None
+    leaves = tmp_path / "leaves.json"
+    leaves.write_text('{"leaves": {}}')
+    assert trusted.note(view, 7.0, lambda *_: {"pe": ["r1"]}, leaves) is None
 
     def fails(*_: object) -> None:
         raise problem
 
-    refusal = trusted.note(view, 99.0, fails)
+    refusal = trusted.note(view, 99.0, fails, leaves)
     assert refusal
     assert refusal.code == "PAR-0920"
-    assert trusted.told(trusted.FILE, "pe", 8.0) == ("r1",)
-    assert trusted.told(trusted.FILE, "pe", 7.0 + trusted.FRESH_SECONDS + 1) == ()
+    assert trusted.told(trusted.FILE, "pe", 8.0) == Told(("r1",))
+    assert trusted.told(trusted.FILE, "pe", 7.0 + trusted.FRESH_SECONDS + 1) == Told()
     assert (trusted.FILE.stat().st_mode & 0o777) == 0o644

@@ -14,6 +14,7 @@ from paranal.pki.rollover import (
     must_trust,
     not_trusting,
     passphrase_file,
+    refuse_leaves,
     refuse_removal,
 )
 
@@ -102,6 +103,14 @@ def test_no_root_is_removed_where_charon_cannot_be_asked() -> None:
         refuse_removal("pe", ["r2"], ["r1", "r2"], None)
     refuse_removal("pe", ["r1", "r2"], ["r1"], None)
     refuse_removal("pe", ["r1"], [], None)
+
+
+@pytest.mark.req("B5")
+def test_a_root_that_a_leaf_of_whatever_kind_chains_to_is_not_removed() -> None:
+    refuse_leaves("pe", "r1", ["i2"], ["i2"])
+    for told, code in ((["i1", "i2"], "PAR-0453"), ([], "PAR-0454"), (None, "PAR-0454")):
+        with pytest.raises(Refusal, match=rf"{code}.* r1"):
+            refuse_leaves("pe", "r1", ["i2"], told)
 
 
 def test_generations_stand_beside_each_other(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +16,10 @@ from ansible.plugins.action import ActionBase
 from paranal.agreement import load, member_view
 from paranal.agreement.connections import connections
 from paranal.messages import Refusal
+from paranal.serving.view import View
 from plugins.action.ipsec_connections import ActionModule, holds, pins, text
 from plugins.module_utils.paranal_node import Node, Refused
-from plugins.module_utils.paranal_vici import data_planes, probe_tunnels
+from plugins.module_utils.paranal_vici import data_planes, probe_tunnels, told_issuers
 from plugins.modules.ipsec_connections import untouched
 
 REPOSITORY = Path(__file__).parents[3]
@@ -142,6 +144,30 @@ def test_a_probe_that_breaks_still_says_which_data_planes_there_are(
     assert found["planes"] == ["userspace"]
     assert "no attribute 'Session'" in found["absent"]
     assert not holds({"tunnels": found}, [], {})
+
+
+@pytest.mark.req("B5")
+def test_only_a_peer_of_two_roots_is_asked_whose_leaves_it_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def issuers(view: View, codes: set[str]) -> dict[str, list[str]]:
+        asked.append((view.member.code, codes))
+        return {"co": ["i1"]}
+
+    monkeypatch.setattr("paranal.control.parity.issuers", issuers)
+    (tmp_path / "etc/paranal").mkdir(parents=True)
+    trust: dict[str, Any] = {"co": {"root": {}, "issuing": {}}, "mx": {"root": {}}}
+    record = tmp_path / "etc/paranal/trust.json"
+    record.write_text(json.dumps(trust))
+    assert (told_issuers(Node(tmp_path)), asked) == ({}, [])
+    record.write_text(json.dumps(trust | {"co": {"root": {}, "g2-root": {}, "issuing": {}}}))
+    assert (told_issuers(Node(tmp_path)), asked) == ({}, []), "no view: nobody can be asked"
+    view = member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), "pe")
+    (tmp_path / "etc/paranal/view.json").write_text(json.dumps(view))
+    assert told_issuers(Node(tmp_path)) == {"co": ["i1"]}
+    assert asked == [("pe", {"co"})]
 
 
 def test_the_modules_refusals_are_in_the_catalogue() -> None:

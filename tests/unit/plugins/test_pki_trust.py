@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
+from cryptography import x509
 
 from paranal.agreement import load, member_view
 from paranal.pki import lab
+from paranal.pki.certificates import fingerprint
 from plugins.filter.pki import FilterModule
 from tests.unit.agreement.views import rooted
 
@@ -121,6 +123,34 @@ def test_a_root_that_a_live_tunnel_chains_to_is_a_problem_of_its_member_alone(
     assert problem.startswith("PAR-0451: el anexo ya no nombra la raíz abababab")
     with pytest.raises(AnsibleFilterError, match="PAR-0451"):
         pki_trust(view, "swanctl", published, gone)
+
+
+@pytest.mark.req("B5")
+def test_a_root_stays_until_its_member_says_that_no_leaf_of_it_is_in_use(
+    view: dict[str, Any], published: str
+) -> None:
+    co = next(each for each in view["peers"] if each["code"] == "co")
+    pem = (Path(published) / "ca/co-issuing.pem").read_bytes()
+    stays = fingerprint(x509.load_pem_x509_certificate(pem))
+    roots: dict[str, Any] = {
+        "root": {"sha256": "ab" * 32, "number": 1},
+        "g2-root": {"sha256": co["roots"][0], "number": 1},
+    }
+
+    def problems(issuers: dict[str, list[str]], **changes: Any) -> list[str]:  # noqa: ANN401
+        known = {"certificates": {"trust": {"co": roots}}}
+        tunnels = {"chains": {"co": co["roots"]}, "issuers": issuers}
+        found = pki_problems({**view, **changes}, published, {**known, "tunnels": tunnels})
+        return [text[:8] for text in found]
+
+    assert problems({"co": [stays]}) == []
+    assert problems({"co": ["cd" * 32, stays]}) == ["PAR-0453"]
+    assert problems({"mx": [stays]}) == ["PAR-0454"]
+    closed = {**co, "pair": {**co["pair"], "channels": []}}
+    others = [each for each in view["peers"] if each is not co]
+    assert problems({}, peers=[*others, closed]) == [], "who has nothing open is not waited for"
+    del roots["g2-root"]
+    assert problems({}) == [], "an authority replaced at once: there is no relief to wait for"
 
 
 def test_withdrawn_is_who_is_trusted_under_a_root_that_is_no_longer_agreed(
