@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import IO
 
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
@@ -17,19 +16,24 @@ def begin(
     lab: Lab,
     playbook: str,
     options: Sequence[str] = (),
-    output: IO[bytes] | int = subprocess.DEVNULL,
     settings: Mapping[str, str] | None = None,
+    log: str = "begun",
 ) -> subprocess.Popen[bytes]:
-    """Start a playbook, and return it while it runs; ``settings`` are added to its environment."""
-    return subprocess.Popen(  # noqa: S603 - a list of words, no shell
-        command(playbook, options),
-        env={**environment(lab), **(settings or {})},
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    """Start a playbook, and return it while it runs, its output in the lab's ``log``.
+
+    ``settings`` are added to its environment.
+    """
+    lab.home.log.mkdir(parents=True, exist_ok=True)
+    with (lab.home.log / f"{log}.log").open("wb") as output:
+        return subprocess.Popen(  # noqa: S603 - a list of words, no shell
+            command(playbook, options),
+            env={**environment(lab), **(settings or {})},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def kill(running: subprocess.Popen[bytes]) -> None:

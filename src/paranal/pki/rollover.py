@@ -56,20 +56,21 @@ def in_use(
     ``here`` are this country's, the oldest first, ``agreed`` the roots that the agreement names,
     ``issued_by`` the issuing CAs of the leaves on the node. The newest issues when the operator
     asked for it (``is_asked``) or the agreement names no other, and from its first leaf on for
-    good: what a crash cut short goes on with it. Refuses (PAR-0450) to begin while ``lacking``,
-    which is asked only then, names a peer that does not say that it trusts the newest's root; what
-    ``lacking`` refuses is refused.
+    good: what a crash cut short goes on with it. Refuses (PAR-0450) to begin with one that is not
+    the leaves' own while ``lacking``, which is asked only then, names a peer that does not say that
+    it trusts its root; what ``lacking`` refuses is refused.
     """
     named = [one for one in here if one.root in agreed] or list(here[:1])
     newest = named[-1]
     elders = [one for one in here if one != newest and (one in named or one.issuing in issued_by)]
     if newest.issuing in issued_by or not elders:
         return newest
-    if not is_asked and elders[-1] in named:
-        return elders[-1]
-    if missing := sorted(lacking(newest.root)):
-        raise Refusal("PAR-0450", missing=", ".join(missing), root=newest.root[:16])
-    return newest
+    used = newest if is_asked or elders[-1] not in named else elders[-1]
+    if used is not newest and (used.issuing in issued_by or not issued_by):
+        return used
+    if missing := sorted(lacking(used.root)):
+        raise Refusal("PAR-0450", missing=", ".join(missing), root=used.root[:16])
+    return used
 
 
 def must_trust(view: Mapping[str, Any]) -> list[str]:

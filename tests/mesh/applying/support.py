@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from tests.mesh.runs import begin, kill
 from tests.mesh.support import eventually
 
 SECONDS = 240
+MODULES = frozenset(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+MODULE = re.compile(rf"  ({'|'.join(sorted(MODULES))}):")
+TASK_PATH = re.compile(r"^task path: (.+):([0-9]+)$", re.MULTILINE)
 
 
 @dataclass
@@ -25,6 +30,12 @@ class Run:
     def said(self) -> str:
         """Return its output up to now."""
         return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def module(self) -> str:
+        """Return the module of the task at work, as a run with ``-vv`` tells it."""
+        path, line = TASK_PATH.findall(self.said())[-1]
+        rest = Path(path).read_text(encoding="utf-8").splitlines()[int(line) - 1 :]
+        return next(found[1] for text in rest if (found := MODULE.match(text)))
 
     def at(self, task: str) -> bool:
         """Wait until a task begins; False when the run was over before."""
@@ -51,13 +62,10 @@ def running(lab: Lab, name: str, *options: str, user: str = "") -> Iterator[Run]
 
     ``user`` is the operator's name, as the node's lock and history show it.
     """
-    log = lab.home.log / f"{name}.log"
-    lab.home.log.mkdir(parents=True, exist_ok=True)
     colourless = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
     operator = {"SUDO_USER": user} if user else {}
-    with log.open("wb") as output:
-        process = begin(lab, "site", options, output, colourless | operator)
-    run = Run(process, log)
+    process = begin(lab, "site", options, colourless | operator, name)
+    run = Run(process, lab.home.log / f"{name}.log")
     try:
         yield run
     finally:

@@ -13,7 +13,7 @@ from testinfra.host import Host
 from paranal.lab import connections
 from paranal.lab.bench_rotate import asking
 from paranal.lab.lab import Lab
-from tests.mesh.applying.support import running
+from tests.mesh.applying.support import MODULES, running
 from tests.mesh.faults.support import not_ok
 from tests.mesh.profiles.traffic import questions
 from tests.mesh.support import (
@@ -58,6 +58,12 @@ They are counted in turn, from the first of the run, or from the one after a fil
 LONGEST_SECONDS = 120.0
 RATE = 12.0
 """Questions a second from all posts together: each direction once."""
+
+
+@pytest.fixture(scope="module")
+def died() -> list[str]:
+    """The module that each killed run was in."""
+    return []
 
 
 @pytest.fixture
@@ -120,11 +126,12 @@ def test_a_run_that_dies_in_a_module_loses_nothing_and_the_next_one_completes(
     after: str,
     number: int,
     seconds: float,
+    died: list[str],
 ) -> None:
     pe = nodes["pe"]
     for command in SPOILT:
         pe.check_output(command)
-    _killed(lab, after, number, seconds)
+    died.append(_killed(lab, after, number, seconds))
     # What stands is whole: each leaf has its key, and each file is one that its reader takes.
     pe.check_output("haproxy -c -q -f %s", HAPROXY)
     pe.check_output("nft --check --file /etc/paranal/firewall.nft")
@@ -135,18 +142,24 @@ def test_a_run_that_dies_in_a_module_loses_nothing_and_the_next_one_completes(
     assert eventually(lambda: tunnels_up(pe, ["cl", "co", "mx"]), 60)
 
 
-def _killed(lab: Lab, after: str, number: int, seconds: float) -> None:
-    """Let a run die as a machine without power does, and its module on the node with it."""
+def test_each_of_our_modules_died_at_least_once(died: list[str]) -> None:
+    assert len(died) == len(POINTS), "of the test above, all points belong to one run"
+    assert set(died) == MODULES, died
+
+
+def _killed(lab: Lab, after: str, number: int, seconds: float) -> str:
+    """Let a run die as a machine without power does, its module on the node too; return which."""
     given = {"after": after, "mark": BY_HAND, "number": number, "seconds": seconds}
     with (
         ThreadPoolExecutor(1) as pool,
-        running(lab, "killed", "--limit", "pe", "--extra-vars", WORK) as run,
+        running(lab, "killed", "-vv", "--limit", "pe", "--extra-vars", WORK) as run,
     ):
         module = pool.submit(in_part, lab, "pe", "dying", within=LONGEST_SECONDS, **given).result()
         assert not run.over(), run.said()
         run.kill()
     assert module is not None, "no module of that number was at work then"
     lab.exec("pe", "kill", "-KILL", str(module))
+    return run.module()
 
 
 def test_a_node_out_of_reach_is_named_and_the_others_complete(

@@ -13,7 +13,7 @@ from tests.mesh.runs import begin, kill
 from tests.mesh.support import connect
 
 STATE = "/var/lib/paranal/node"
-WITHIN_SECONDS = 60
+WITHIN_SECONDS = 90
 RATE = 12.0
 """Questions a second: each direction once a second. How many a machine bears is the bench's."""
 SERIAL = "openssl x509 -noout -serial -in /etc/swanctl/x509/ike.pem"
@@ -36,9 +36,9 @@ def kill_when(running: subprocess.Popen[bytes], seen: Callable[[], object]) -> N
         kill(running)
 
 
-def wait_for(lab: Lab, member: str, sign: str) -> None:
-    """Return when a shell command succeeds on a node, asked there without a pause."""
-    watching = f"until {sign}; do :; done 2>/dev/null"
+def wait_for(lab: Lab, member: str, sign: str, pause: str = ":") -> None:
+    """Return when a shell command succeeds on a node, asked there without a pause, or with one."""
+    watching = f"until {sign}; do {pause}; done 2>/dev/null"
     lab.exec(member, "timeout", str(WITHIN_SECONDS), "sh", "-c", watching)
 
 

@@ -52,6 +52,17 @@ def test_the_new_authority_does_not_issue_while_a_peer_does_not_trust_it(
         in_use([OLD, NEW], agreed, ["i1"], is_asked, lambda root: ["mx", "co"] * (root == "r2"))
 
 
+def test_a_middle_authority_does_not_issue_either_while_a_peer_does_not_trust_it() -> None:
+    """An agreement that names the second and the third, while the leaves are of the first."""
+    third = Generation(Path("pe-g3"), "r3", "i3")
+    here, agreed = [OLD, NEW, third], ["r2", "r3"]
+    with pytest.raises(Refusal, match=r"PAR-0450.* r2"):
+        in_use(here, agreed, ["i1"], False, lambda _: ["co"])
+    assert in_use(here, agreed, ["i1"], False, lambda _: []) == NEW
+    assert in_use(here, agreed, ["i2"], False, lambda _: ["co"]) == NEW
+    assert in_use(here, agreed, [], False, lambda _: ["co"]) == NEW, "a new node"
+
+
 @pytest.mark.parametrize(
     ("here", "agreed", "issued_by", "is_asked"),
     [
