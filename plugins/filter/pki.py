@@ -65,11 +65,12 @@ def _authorities(
 ) -> list[peers.PublicAuthority]:
     """Return a member's agreed authorities, checked; warn of a list that is past its end."""
     roots, trusted = peers.agreed_roots(view)[member], _trusted(probe, member)
-    tunnels = probe.get("tunnels", {})
-    rollover.refuse_removal(member, roots, trusted, tunnels.get("chains"))
+    tunnels, is_open = probe.get("tunnels", {}), member in rollover.must_trust(view)
+    if is_open:
+        rollover.refuse_removal(member, roots, trusted, tunnels.get("chains"))
     now, kept = datetime.now(UTC), _kept(probe, member)
     read = peers.read_agreed(Path(published), member, domain, roots)
-    if trusted & set(roots) and member in rollover.must_trust(view):
+    if is_open and trusted & set(roots):
         issuing = [fingerprint(one.issuing) for one in read]
         for root in sorted(trusted - set(roots)):
             rollover.refuse_leaves(member, root, issuing, tunnels.get("issuers", {}).get(member))

@@ -121,6 +121,11 @@ def test_a_country_that_lost_its_authority_serves_under_another(
 ) -> None:
     begun = time.monotonic()
     loser, rest = own[LOSES], [own[code] for code in STAY if code != LOSES] + [own[LEAVES]]
+    peers = [code for code in STAY if code != LOSES]
+    for code in peers:
+        suspend(nodes[code], LOSES)
+        suspend(nodes[LOSES], code)
+    note("authority lost: suspended by all", begun)
     old = loser.receive(loser.half / "public", "old")
     root = replace_authority(loser)
     rewrite_roots(loser, root)
@@ -137,17 +142,29 @@ def test_a_country_that_lost_its_authority_serves_under_another(
     for one in (*rest, loser):
         countries.apply(lab, one)
     note("authority lost: applied by all, one after the other", begun)
-    peers = [code for code in STAY if code != LOSES]
     enrol(lab, loser, f"{LOSES}-2")
+    answer = ask(lab, peers[0], [LOSES], people.DEMO_CLEAN_MRZ, f"officer-{peers[0]}")
+    assert answer["answers"][LOSES]["answer"] == "NOT_AUTHORISED", "suspended until both lift it"
+    for code in peers:
+        nodes[code].check_output("paranal suspend %s --lift", LOSES)
+        nodes[LOSES].check_output("paranal suspend %s --lift", code)
+    for one in (*rest, loser):
+        countries.apply(lab, one)
+    note("authority lost: lifted and applied by all", begun)
     assert eventually(lambda: tunnels_up(nodes[LOSES], peers), WAIT_SECONDS)
     for code in peers:
-        held = nodes[code].file(f"/etc/swanctl/x509ca/{LOSES}-root.pem").content
+        held = nodes[code].file(f"/etc/swanctl/x509ca/{LOSES}-g2-root.pem").content
         assert anchor_digest(held) == root
+        assert not nodes[code].file(f"/etc/swanctl/x509ca/{LOSES}-root.pem").exists
         answer = ask(lab, code, [LOSES], people.DEMO_CLEAN_MRZ, f"officer-{code}")
         assert answer["answers"][LOSES]["answer"] == "OK", answer
         answer = ask(lab, LOSES, [code], people.DEMO_CLEAN_MRZ, f"officer-{LOSES}")
         assert answer["answers"][code]["answer"] == "OK", answer
     note("authority lost: from the first apply until all serve", cut)
+
+
+def suspend(node: Host, peer: str) -> None:
+    node.check_output("paranal suspend %s --reason %s", peer, "the authority's key was seen")
 
 
 def replace_authority(one: Controller) -> str:
@@ -164,7 +181,7 @@ def replace_authority(one: Controller) -> str:
     settings = one.half / "inventory" / "group_vars" / "alliance" / "node.yml"
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace(f"ca/{code}\n", f"ca/{code}-2\n"), encoding="utf-8")
-    public: Path = one.half / "public" / "ca" / f"{code}-root.pem"
+    public: Path = one.half / "public" / "ca" / f"{code}-g2-root.pem"
     return anchor_digest(public.read_bytes())
 
 

@@ -123,6 +123,8 @@ def test_a_root_that_a_live_tunnel_chains_to_is_a_problem_of_its_member_alone(
     assert problem.startswith("PAR-0451: el anexo ya no nombra la raíz abababab")
     with pytest.raises(AnsibleFilterError, match="PAR-0451"):
         pki_trust(view, "swanctl", published, gone)
+    closed = [{**each, "pair": {**each["pair"], "channels": []}} for each in view["peers"]]
+    assert pki_problems({**view, "peers": closed}, published, gone) == [], "it proves the line only"
 
 
 @pytest.mark.req("B5")
