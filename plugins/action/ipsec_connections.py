@@ -21,6 +21,7 @@ from paranal.agreement.connections import (
     to_swanctl,
 )
 from paranal.messages import Refusal, refusal_in
+from paranal.pki.rollover import trusted_roots
 from paranal.rendering import render
 from paranal.tunnels import ppk
 
@@ -32,7 +33,10 @@ class ActionModule(ActionBase):
     """The controller's half of ``ipsec_connections``."""
 
     _VALID_ARGS = frozenset(
-        {"published", "wait_seconds", "ppk_directory", "ppk_passphrase_file", "after", "root"}
+        {
+            *("published", "wait_seconds", "ppk_directory", "ppk_passphrase_file", "after", "root"),
+            "held",
+        }
     )
 
     def run(
@@ -43,10 +47,13 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         session = variables.get("node_session") or {}
         try:
-            declared = self._declared(session["view"])
+            held = session.get("probe") or {} if self._task.args.get("held") else None
+            declared = self._declared(session["view"], held)
             keys = self._keys(declared)
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
+        if held is not None and not declared:
+            return {**result, "changed": False, "steps": []}
         believed = not any(one.get("changed") for one in self._task.args.get("after") or [])
         if believed and holds(session.get("probe") or {}, declared, keys):
             return {**result, "changed": False, "steps": []}
@@ -76,16 +83,21 @@ class ActionModule(ActionBase):
         store = Store(Path(arguments["ppk_directory"]), passphrase, opened)
         return {name: store.key(name).hex() for name in sorted(names)}
 
-    def _declared(self, view: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _declared(
+        self, view: Mapping[str, Any], held: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Return the connections; with ``held``, a probe, only with roots that the node has."""
         published = Path(self._task.args["published"])
-        anchors = {
-            peer["code"]: pins(published, peer["code"], peer.get("roots", []))
-            for peer in view["peers"]
-        }
         peers = {peer["code"]: peer for peer in view["peers"]}
+        roots = {code: set(peer.get("roots", [])) for code, peer in peers.items()}
+        if held is not None:
+            roots = {code: each & trusted_roots(held, code) for code, each in roots.items()}
+            # Whose authority was replaced at once has no root here to stand on until its files are.
+            peers = {code: peer for code, peer in peers.items() if roots[code]}
+        anchors = {code: pins(published, code, roots[code]) for code in peers}
         return [
             {"connection": one, "text": text(one, peers[one["peer"]])}
-            for one in connections(view, anchors)
+            for one in connections({**view, "peers": list(peers.values())}, anchors)
         ]
 
 

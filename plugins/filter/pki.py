@@ -57,14 +57,18 @@ def pki_problems(view: Mapping[str, Any], published: str, probe: Mapping[str, An
 def pki_withdrawn(view: Mapping[str, Any], probe: Mapping[str, Any]) -> list[str]:
     """Return the members of whom this node trusts a root that the agreement no longer names."""
     agreed = sorted(peers.agreed_roots(view).items())
-    return [member for member, roots in agreed if not _trusted(probe, member) <= set(roots)]
+    return [
+        member
+        for member, roots in agreed
+        if not rollover.trusted_roots(probe, member) <= set(roots)
+    ]
 
 
 def _authorities(
     published: str, view: Mapping[str, Any], member: str, domain: str, probe: Mapping[str, Any]
 ) -> list[peers.PublicAuthority]:
     """Return a member's agreed authorities, checked; warn of a list that is past its end."""
-    roots, trusted = peers.agreed_roots(view)[member], _trusted(probe, member)
+    roots, trusted = peers.agreed_roots(view)[member], rollover.trusted_roots(probe, member)
     tunnels, is_open = probe.get("tunnels", {}), member in rollover.must_trust(view)
     if is_open:
         rollover.refuse_removal(member, roots, trusted, tunnels.get("chains"))
@@ -81,12 +85,6 @@ def _authorities(
             late = Refusal("PAR-0421", member=member, end=authority.crl_end)
             Display().warning(str(late))
     return found
-
-
-def _trusted(probe: Mapping[str, Any], member: str) -> set[str]:
-    """Return the roots of ``member`` (SHA-256, hex) that the node trusts already."""
-    trusted = probe.get("certificates", {}).get("trust", {}).get(member, {})
-    return {record["sha256"] for name, record in trusted.items() if name.endswith("root")}
 
 
 def _kept(probe: Mapping[str, Any], member: str) -> list[bytes]:

@@ -21,6 +21,11 @@ options:
     description: The directory with C(ca/CC-root.pem) of every peer.
     type: path
     required: true
+  held:
+    description: Declare only what stands on roots that the node has, as probed. A pair whose
+      authority was replaced at once is taken away.
+    type: bool
+    default: false
   wait_seconds:
     description: How long to wait for what this run began. A silent peer fails nothing.
     type: int

@@ -92,6 +92,12 @@ def not_trusting(pairs: Mapping[str, Any], wanted: Collection[str], root: str) -
     return [code for code in wanted if root not in told[code].get("trusts", ())]
 
 
+def trusted_roots(probe: Mapping[str, Any], member: str) -> set[str]:
+    """Return the roots of ``member`` (SHA-256, hex) that the node trusts already, as probed."""
+    trusted = probe.get("certificates", {}).get("trust", {}).get(member, {})
+    return {record["sha256"] for name, record in trusted.items() if name.endswith("root")}
+
+
 def refuse_removal(
     member: str,
     agreed: Collection[str],

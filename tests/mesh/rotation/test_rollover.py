@@ -23,7 +23,6 @@ import pytest
 from testinfra.host import Host
 
 from paranal.lab import names
-from paranal.lab.bench_rotate import RATE as HIGH_RATE
 from paranal.lab.bench_rotate import asking
 from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
@@ -120,11 +119,10 @@ def _lossless(
     figures: dict[str, Any],
     part: str,
     among: Sequence[str] = (),
-    rate: float = HIGH_RATE,
 ) -> Iterator[None]:
     """Ask from every post meanwhile; afterwards every question was answered in time."""
     begun = time.monotonic()
-    with asking(lab, rate, among) as ended:
+    with asking(lab, RATE, among) as ended:
         yield
         asked = ended()
     lost = [each for each in asked if ":" in each[2]]
@@ -268,13 +266,13 @@ def test_a_gateway_that_dies_at_a_stage_disturbs_no_other_and_the_next_run_finis
     _declare(lab, roots)
     _enrol(lab, elder)
     play(lab, PLAYBOOK, "--limit", "cl,co")
-    with _lossless(lab, figures, "a peer dies trusting", ["cl", "co", "pe"], RATE):
+    with _lossless(lab, figures, "a peer dies trusting", ["cl", "co", "pe"]):
         _dies(lab, nodes, "mx", f"test -e {ANCHORS}/{new}")
         _dies(lab, nodes, "mx", f"grep -q {new} {CONNECTIONS}")
         play(lab, PLAYBOOK, "--limit", "mx,pe")
         assert eventually(lambda: _settled(nodes, {old, new}), FOLLOWED_SECONDS)
     assert eventually(lambda: _trusting(nodes["pe"], roots[1]) == set(PEERS), TOLD_SECONDS)
-    with _lossless(lab, figures, "the owner dies issuing", PEERS, RATE):
+    with _lossless(lab, figures, "the owner dies issuing", PEERS):
         _dies(lab, nodes, "pe", STAGES["F02-requested"], *ISSUE[3:])
         _dies(lab, nodes, "pe", STAGES["F05-reauthenticating"], *ISSUE[3:])
         play(lab, PLAYBOOK, "--limit", "pe")
@@ -285,7 +283,7 @@ def test_a_gateway_that_dies_at_a_stage_disturbs_no_other_and_the_next_run_finis
     assert eventually(
         lambda: all(_leaves_of(nodes[peer]) == wanted for peer in PEERS), TOLD_SECONDS
     )
-    with _lossless(lab, figures, "a peer dies removing", ["cl", "co", "pe"], RATE):
+    with _lossless(lab, figures, "a peer dies removing", ["cl", "co", "pe"]):
         _dies(lab, nodes, "mx", f"! grep -q {old} {CONNECTIONS}")
         _dies(lab, nodes, "mx", f"! test -e {ANCHORS}/{old}")
         play(lab, PLAYBOOK)

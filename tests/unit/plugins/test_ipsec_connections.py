@@ -70,7 +70,7 @@ def test_a_refusal_of_the_node_reaches_the_operator_in_words_and_without_a_trace
     refusal = {"code": "PAR-0704", "params": {"reason": "no socket"}}
     action: Any = object.__new__(ActionModule)
     action._task = SimpleNamespace(args={})
-    action._declared = lambda _: declared
+    action._declared = lambda *_: declared
     action._execute_module = lambda *_, **__: {
         "failed": True,
         "msg": "PAR-0704 {}",
@@ -106,6 +106,43 @@ def test_of_a_peers_published_roots_only_the_agreed_ones_are_pinned(tmp_path: Pa
     assert pins(tmp_path, "co", [digests["co-root.pem"]]) == {"co-root.pem": digests["co-root.pem"]}
     with pytest.raises(Refusal, match="PAR-0705"):
         pins(tmp_path, "co", [digests["cl-root.pem"]])
+
+
+@pytest.mark.req("B5")
+def test_before_the_files_come_a_connection_names_only_roots_that_the_node_has(
+    tmp_path: Path,
+) -> None:
+    view = member_view(load(REPOSITORY / "agreement" / "pacific-alliance.yml"), "pe")
+    (tmp_path / "ca").mkdir()
+    digests = {}
+    for code in ("cl", "co", "mx"):
+        for name in (f"{code}-g2-root.pem", f"{code}-g3-root.pem"):
+            pem = ssl.DER_cert_to_PEM_cert(name.encode())
+            (tmp_path / "ca" / name).write_text(pem)
+            digests[name] = hashlib.sha256(name.encode()).hexdigest()
+    second, third = ({code: digests[f"{code}-{g}-root.pem"] for code in ("cl", "co", "mx")}
+                     for g in ("g2", "g3"))  # fmt: skip
+    agreed = {"cl": [second["cl"]], "co": [second["co"], third["co"]], "mx": [third["mx"]]}
+    peers = [{**peer, "roots": agreed[peer["code"]]} for peer in view["peers"]]
+    trust = {code: {"g2-root": {"sha256": second[code]}} for code in agreed}
+    action: Any = object.__new__(ActionModule)
+    action._task = SimpleNamespace(args={"published": str(tmp_path)})
+
+    def pinned(held: dict[str, Any] | None) -> dict[str, list[str]]:
+        declared = [
+            entry["connection"] for entry in action._declared({**view, "peers": peers}, held)
+        ]
+        return {one["peer"]: one["config"]["remote"]["cacerts"] for one in declared}
+
+    assert pinned({"certificates": {"trust": trust}}) == {
+        "cl": ["cl-g2-root.pem"],
+        "co": ["co-g2-root.pem"],
+    }
+    assert pinned(None) == {
+        "cl": ["cl-g2-root.pem"],
+        "co": ["co-g2-root.pem", "co-g3-root.pem"],
+        "mx": ["mx-g3-root.pem"],
+    }
 
 
 @pytest.mark.parametrize(
