@@ -218,7 +218,7 @@ def _refused_while_a_leaf_is_left(lab: Lab, nodes: dict[str, Host], elder: str, 
     assert eventually(lambda: _leaves_of(peer) == [_issuing(lab, heir)], TOLD_SECONDS)
     memory = owner.check_output("cat %s", LEAVES)
     planted = json.loads(memory)
-    planted["leaves"]["tls"]["issuer_sha256"] = _issuing(lab, elder)
+    planted["leaves"]["operational"]["issuer_sha256"] = _issuing(lab, elder)
     _write(owner, LEAVES, json.dumps(planted))
     try:
         owner.check_output("systemctl start paranal-crl.service")
