@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ def document(name: str) -> Agreement:
 
 
 def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
-    return member_view(document(agreement), code)
+    """Return a member's view, a copy: what a test changes in it is not the next one's agreement."""
+    return deepcopy(member_view(document(agreement), code))
 
 
 def rooted(found: dict[str, Any], published: Path) -> dict[str, Any]:
