@@ -46,16 +46,16 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         session = variables.get("node_session") or {}
+        probe = session.get("probe") or {}
+        held = probe if self._task.args.get("held") else None
         try:
-            held = session.get("probe") or {} if self._task.args.get("held") else None
             declared = self._declared(session["view"], held)
             keys = self._keys(declared)
         except Refusal as refusal:
             return {**result, "failed": True, "msg": str(refusal)}
-        if held is not None and not declared:
-            return {**result, "changed": False, "steps": []}
+        is_empty = held is not None and not declared
         believed = not any(one.get("changed") for one in self._task.args.get("after") or [])
-        if believed and holds(session.get("probe") or {}, declared, keys):
+        if is_empty or (believed and holds(probe, declared, keys)):
             return {**result, "changed": False, "steps": []}
         arguments = {
             "declared": declared,

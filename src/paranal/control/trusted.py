@@ -22,6 +22,7 @@ from paranal.agreement.connections import root_files
 from paranal.haproxy import Ask, ask
 from paranal.messages import Refusal
 from paranal.pki.peers import HAPROXY
+from paranal.pki.standing import MEMORY
 from paranal.pki.storage import write_atomic
 from paranal.serving.view import View
 from paranal.tunnels import chains
@@ -31,9 +32,6 @@ from paranal.tunnels.record import Paths, Record, file_intact, read_record
 FILE = Path("/run/paranal/trusted/roots.json")
 FRESH_SECONDS = 150.0
 """Older than two turns of the timer: nobody knows any more."""
-
-LEAVES = Path("/var/lib/paranal/node/leaves.json")
-"""What the node remembers of its leaves (``plugins/module_utils/paranal_leaves.py``)."""
 
 _SHA1 = re.compile(r"^SHA1 FingerPrint: ([0-9A-F]{40})$", re.MULTILINE)
 Roots = dict[str, set[str]]
@@ -131,7 +129,7 @@ def note(
     view: View,
     now: float,
     find: Callable[[View, Paths], Any] = seen,
-    leaves: Path = LEAVES,
+    leaves: Path = MEMORY,
 ) -> Refusal | None:
     """Leave what is known now for the service; return why it could not be seen (PAR-0920)."""
     try:
