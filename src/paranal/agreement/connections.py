@@ -47,6 +47,9 @@ _CHILD_REKEY = {True: 3_000, False: 3_180}
 _CHILD_LIFE = 3_600
 _CHILD_RAND = 120
 
+_OF_FOREIGN_START = "prefer"
+"""The ``childless`` of a connection that a foreign gateway starts, and of no other."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -199,7 +202,12 @@ def _childless(peer: Mapping[str, Any]) -> str:
     the upkeep renews its keys at once.
     """
     starts = not peer["pair"]["initiates"]
-    return "prefer" if starts and peer["gateway"] == FOREIGN else "force"
+    return _OF_FOREIGN_START if starts and peer["gateway"] == FOREIGN else "force"
+
+
+def foreign_starts(connection: Connection) -> bool:
+    """Tell whether a foreign gateway starts the connection: it has no upkeep like ours."""
+    return bool(connection["config"]["childless"] == _OF_FOREIGN_START)
 
 
 def _child(

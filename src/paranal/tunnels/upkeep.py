@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from paranal.agreement.connections import Connection
+from paranal.agreement.connections import Connection, foreign_starts
 from paranal.tunnels import ppk
 from paranal.tunnels.charon import INSTALLED, ChildSa, IkeSa, Start
 from paranal.tunnels.plan import replaces, stem
@@ -145,21 +145,24 @@ def give_own_exchange(charon: Daemon) -> list[str]:
 
 
 def end_duplicates(charon: Daemon, wanted: Sequence[Connection]) -> list[str]:
-    """Leave one complete IKE_SA of each connection we initiate, the newest; return what was ended.
+    """Leave one complete IKE_SA of each connection, the newest; return what was ended.
 
     Two are left when both ends came up at once, or the responder reauthenticated. One that lacks a
     channel is left when a packet at the responder was first (its trap asks for one channel), and a
     channel twice in one IKE_SA when both ends asked for it; those go once nothing is just coming
-    up. Only the initiator may end them: the peer only traps, so it does not start them again.
+    up. Only the initiator may end them: the peer only traps, so it does not start them again. A
+    foreign initiator has no such timer: there we end what our own trap began (ADR 0014).
     """
     ended, sas = [], charon.ike_sas()
     for connection in wanted:
         mine = [sa for sa in sas if sa.name == connection["name"]]
         whole = [sa for sa in mine if sa.installed() >= set(connection["channels"])]
-        if not connection["initiates"] or not whole:
+        foreign = foreign_starts(connection)
+        if not (connection["initiates"] or foreign) or not whole:
             continue
         lacking = [sa for sa in mine if sa not in whole and sa.established and _settled(sa)]
-        for sa in [*whole[:-1], *lacking]:
+        over = [sa for sa in lacking if sa.initiator] if foreign else [*whole[:-1], *lacking]
+        for sa in over:
             charon.end_ike(sa.unique_id)
             ended.append(sa.name)
         for child in _superfluous(whole[-1]) if _settled(whole[-1]) else []:

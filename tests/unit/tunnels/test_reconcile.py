@@ -680,6 +680,31 @@ def test_the_initiator_ends_what_lacks_a_channel_beside_a_complete_one(charon: F
         assert end_duplicates(charon, wanted) == [], "nothing carries what it carries"
 
 
+def test_of_a_pair_that_a_foreign_gateway_starts_what_our_own_trap_began_is_ended(
+    charon: FakeCharon,
+) -> None:
+    document = view("pe")
+    next(peer for peer in document["peers"] if peer["code"] == "co")["gateway"] = "foreign"
+    wanted = connections(document, ANCHORS)
+    name = next(one["name"] for one in wanted if one["peer"] == "co")
+    age, both = {"established_seconds": SETTLED_SECONDS}, ["operational", "strategic"]
+    charon.sas = [
+        ike_sa(name, "1", both, initiator=False, **age),
+        ike_sa(name, "2", both, initiator=False, **age),
+        ike_sa(name, "3", ["strategic"], initiator=False, **age),
+        ike_sa(name, "4", ["strategic"], initiator=True, **age),
+        ike_sa(name, "5", ["strategic"], initiator=True, established_seconds=1),
+    ]
+    assert end_duplicates(charon, wanted) == [name]
+    assert [sa.unique_id for sa in charon.sas] == ["1", "2", "3", "5"]
+    # It asks on the IKE_SA that is left for the channel that it had last on the one that went.
+    twice = [*both, "strategic"]
+    charon.sas = [ike_sa(name, "1", twice, initiator=False, **age)]
+    assert end_duplicates(charon, wanted) == [f"{name}/strategic"]
+    charon.sas = [ike_sa(name, "6", ["strategic"], initiator=True, **age)]
+    assert end_duplicates(charon, wanted) == [], "nothing carries what it carries"
+
+
 def test_the_initiator_ends_the_older_of_a_channel_that_is_there_twice(
     charon: FakeCharon,
 ) -> None:
