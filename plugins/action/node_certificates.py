@@ -16,8 +16,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from paranal.messages import Refusal, refusal_in
-from paranal.pki import CertificateAuthority, Issued, certificates
-from paranal.pki.authority import MINUTE
+from paranal.pki import certificates
+from paranal.pki.authority import MINUTE, CertificateAuthority, Issued
 from paranal.pki.certificates import authority_stem
 from paranal.pki.profiles import LEAF_LIFE, checked_names, profile_named
 from paranal.pki.renewal import REASONS, Leaf, needs_repair, reason_to_issue

@@ -23,7 +23,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import authority_stem
 from paranal.pki.rollover import directories, passphrase_file
 from paranal.pki.rotation import moment

@@ -4,7 +4,6 @@
 but for reading the file; nothing here imports another part of the house.
 """
 
-from paranal.agreement.check import problems
 from paranal.agreement.derive import STATUSES, effective, is_open, member_view, ppk_name
 from paranal.agreement.load import Agreement, load
 from paranal.agreement.suspension import narrowed
@@ -18,5 +17,4 @@ __all__ = [
     "member_view",
     "narrowed",
     "ppk_name",
-    "problems",
 ]

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paranal.agreement.check import problems
-from paranal.agreement.source import read
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -47,6 +44,9 @@ def load(path: Path | str) -> Agreement:
 
     Raises ``paranal.messages.Refusal`` (PAR-01xx) with the first problem, naming file and line.
     """
+    from paranal.agreement.check import problems  # a node derives from views, and reads none
+    from paranal.agreement.source import read
+
     source = read(Path(path))
     for problem in problems(source):
         raise problem

@@ -18,7 +18,7 @@ from paranal.agreement.card import SCHEMA
 from paranal.agreement.connections import anchor_digest
 from paranal.member.inventory import inventory
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.storage import ensure_passphrase, sync_directory
 
 PUBLIC = "public"

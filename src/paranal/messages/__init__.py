@@ -10,10 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
-
-import yaml
 
 LANGUAGES = ("es", "en")
 
@@ -84,11 +82,10 @@ def catalogue() -> dict[str, Message]:
 
     Raises ``ValueError`` when two files define one code.
     """
+    import yaml  # only where something is said: timers start this package every few seconds
+
     found: dict[str, Message] = {}
-    folder = files(__package__).joinpath("catalogue")
-    for source in sorted(folder.iterdir(), key=lambda item: item.name):
-        if not source.name.endswith(".yml"):
-            continue
+    for source in sorted(Path(__file__).parent.glob("catalogue/*.yml")):
         entries = yaml.load(source.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) or {}
         for code, entry in entries.items():
             if code in found:

@@ -3,7 +3,3 @@
 A country's keys never leave its own directory; what others get is public (``publish``) and what we
 take from others is checked against the agreement before it reaches a node (``peers``).
 """
-
-from paranal.pki.authority import CertificateAuthority, Issued
-
-__all__ = ["CertificateAuthority", "Issued"]

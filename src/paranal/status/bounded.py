@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Thread
 from time import monotonic
 from typing import Any
 
-from paranal.status.facts import Unseen
-
 SECONDS = 5.0
 """How long one source may take; all are asked at once."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Something that could not be looked at, and why; it never counts as good."""
+
+    source: str
+    reason: str
 
 
 class Unreadable(Exception):

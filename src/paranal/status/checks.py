@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from paranal.agreement.address import endpoint
+from paranal.status.bounded import Unseen
 from paranal.status.facts import (
     Certificate,
     Charon,
@@ -19,7 +20,6 @@ from paranal.status.facts import (
     Facts,
     Ike,
     Reach,
-    Unseen,
 )
 from paranal.status.verdict import Reason, Side
 from paranal.tunnels.charon import IkeSa

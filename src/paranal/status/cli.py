@@ -26,9 +26,10 @@ from paranal.status import (
     report,
     services,
 )
+from paranal.status.bounded import Unseen
 from paranal.status.checks import PROXY, SERVED_BY
 from paranal.status.diagnose import diagnose, exit_code, warnings
-from paranal.status.facts import Direction, Facts, Reach, Unseen, directions
+from paranal.status.facts import Direction, Facts, Reach, directions
 from paranal.tunnels.gateway import VIEW, read_view, require_root
 
 UNITS = sorted({PROXY, *(unit for ways in SERVED_BY.values() for unit in ways.values())})

@@ -14,7 +14,8 @@ from typing import Any
 from paranal.agreement.suspension import RECORD
 from paranal.control.notice import current
 from paranal.status import checks
-from paranal.status.facts import Certificate, Direction, Facts, LineCheck, Unseen, directions
+from paranal.status.bounded import Unseen
+from paranal.status.facts import Certificate, Direction, Facts, LineCheck, directions
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
 
 LINE_CHECK_FRESH = timedelta(hours=3)

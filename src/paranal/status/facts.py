@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from paranal.agreement import is_open
 from paranal.agreement.suspension import Suspensions
-from paranal.control.notice import Heard
+from paranal.status.bounded import Unseen
 from paranal.tunnels.charon import IkeSa
 
-
-@dataclass(frozen=True)
-class Unseen:
-    """Something that could not be looked at, and why; it never counts as good."""
-
-    source: str
-    reason: str
+if TYPE_CHECKING:  # it brings all that checks certificates, and a timer reads these facts
+    from paranal.control.notice import Heard
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from paranal.status.facts import Facts, Unseen
+from paranal.status.bounded import Unseen
+from paranal.status.facts import Facts
 from paranal.status.verdict import DirectionStatus, PairStatus, Reason, Side, State
 from paranal.tunnels.charon import IkeSa
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from paranal.messages import catalogue
-from paranal.status.facts import LineCheck, Unseen
+from paranal.status.bounded import Unseen
+from paranal.status.facts import LineCheck
 from paranal.tunnels.charon import IkeSa
 
 

@@ -28,7 +28,7 @@ from paranal.lab.home import ROOT
 from paranal.lab.lab import Lab
 from paranal.lab.playbook import play
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import authority_stem, fingerprint
 from paranal.pki.rollover import directories
 from paranal.pki.storage import ensure_passphrase

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from paranal.agreement import load, problems
+from paranal.agreement import load
+from paranal.agreement.check import problems
 from paranal.agreement.source import read
 from paranal.cli import main
 from paranal.messages import Refusal

@@ -12,12 +12,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.control.install import KEPT, Place
-from paranal.pki import CertificateAuthority, peers
+from paranal.pki import peers
+from paranal.pki.authority import CertificateAuthority
 from paranal.serving.view import View
-from tests.unit.pki.conftest import Clock, Country, country, founded, no_sync, request
+from tests.unit.pki.conftest import Clock, Country, country, found, no_sync, request
 from tests.unit.query.asking import view_of
 
-__all__ = ["country", "founded", "no_sync"]
+__all__ = ["country", "no_sync"]
 """Fixtures of the authority's own tests, for these too."""
 
 
@@ -25,6 +26,12 @@ __all__ = ["country", "founded", "no_sync"]
 def clock() -> Clock:
     """Return the real time: what is tested here asks the real clock."""
     return Clock(datetime.now(UTC))
+
+
+@pytest.fixture(scope="session")
+def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Create the authorities now: their lists must hold when the test runs, in any year."""
+    return found(tmp_path_factory.mktemp("founded"), Clock(datetime.now(UTC)))
 
 
 @dataclass

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from paranal.control import inbox
 from paranal.control.install import KEPT
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, lists, peers
+from paranal.pki import lists, peers
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import fingerprint
 
 if TYPE_CHECKING:

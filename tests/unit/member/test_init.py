@@ -19,7 +19,7 @@ from paranal.agreement import load
 from paranal.agreement.card import read_card
 from paranal.member.inventory import inventory
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.storage import read_passphrase
 
 REPOSITORY = Path(__file__).parents[3]

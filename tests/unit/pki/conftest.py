@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 
 SM2_REQUEST = b"""\
 -----BEGIN CERTIFICATE REQUEST-----
@@ -121,10 +121,14 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Create two authorities once, for the tests to copy."""
-    folder = tmp_path_factory.mktemp("founded")
+    return found(tmp_path_factory.mktemp("founded"), Clock())
+
+
+def found(folder: Path, clock: Clock) -> Path:
+    """Create the authorities of Colombia and Peru below a folder, and return it."""
     for member in ("co", "pe"):
         domain = f"{member}.paranal.example"
-        CertificateAuthority.create(folder / member, member, domain, PASSPHRASE, clock=Clock())
+        CertificateAuthority.create(folder / member, member, domain, PASSPHRASE, clock=clock)
     return folder
 
 
@@ -132,11 +136,11 @@ def founded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def country(tmp_path: Path, founded: Path, clock: Clock) -> Country:
     """Return a function that puts a member's new authority below ``tmp_path/ca``."""
 
-    def found(member: str) -> CertificateAuthority:
+    def copied(member: str) -> CertificateAuthority:
         directory = shutil.copytree(founded / member, tmp_path / "ca" / member)
         return CertificateAuthority(directory, PASSPHRASE, clock=clock)
 
-    return found
+    return copied
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, certificates, profiles, storage
+from paranal.pki import certificates, profiles, storage
+from paranal.pki.authority import CertificateAuthority
 
 if TYPE_CHECKING:
     from tests.unit.pki.conftest import Clock, Country, MakeRequest, Strange, Verify

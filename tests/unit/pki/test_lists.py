@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, certificates, lists, peers
+from paranal.pki import certificates, lists, peers
+from paranal.pki.authority import CertificateAuthority
 
 if TYPE_CHECKING:
     from tests.unit.pki.conftest import Clock, Country, MakeRequest

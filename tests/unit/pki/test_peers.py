@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from paranal.agreement import load, member_view
 from paranal.agreement.connections import anchor_digest
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, certificates, peers
+from paranal.pki import certificates, peers
+from paranal.pki.authority import CertificateAuthority
 
 if TYPE_CHECKING:
     from tests.unit.pki.conftest import Clock, Country, MakeRequest, Strange

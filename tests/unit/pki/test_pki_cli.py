@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,13 @@ from paranal.agreement import load
 from paranal.agreement.connections import anchor_digest
 from paranal.cli import main
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, lab, post
+from paranal.pki import lab, post
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import fingerprint
 from paranal.pki.storage import read_passphrase
 
 if TYPE_CHECKING:
-    from tests.unit.pki.conftest import MakeRequest
+    from tests.unit.pki.conftest import Clock, MakeRequest
 
 DOMAIN = "pe.paranal.example"
 AGREEMENT = Path(__file__).parents[3] / "agreement" / "pacific-alliance.yml"
@@ -238,8 +240,9 @@ def test_a_post_trusts_every_root_that_the_agreement_names(
 
 
 def test_a_post_with_good_credentials_is_left_alone(
-    border: Post, authority: CertificateAuthority
+    border: Post, authority: CertificateAuthority, clock: Clock
 ) -> None:
+    clock.now = datetime.now(UTC)  # a post judges by the real time
     post.enrol(border, lambda: authority, MEMBER, "post-1")
     before = border.credentials.read_bytes()
     border.words.clear()

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.profiles import PROFILES
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, standing
+from paranal.pki import standing
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.rotation import alarm_days
 
 NOW = datetime(2026, 11, 25, 8, tzinfo=UTC)

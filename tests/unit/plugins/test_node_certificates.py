@@ -25,8 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
-from paranal.pki.authority import key_digest
+from paranal.pki.authority import CertificateAuthority, key_digest
 from paranal.pki.certificates import fingerprint
 from paranal.pki.storage import write_atomic
 from paranal.signing.envelope import read_signer

@@ -16,7 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 from cryptography import x509
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.certificates import authority_stem
 from paranal.pki.storage import write_atomic
 from plugins.action.revoke_certificate import PUSH, ActionModule, asked_before, withdrawn

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from paranal.pki import CertificateAuthority, peers
+from paranal.pki import peers
+from paranal.pki.authority import CertificateAuthority
 from paranal.signing import envelope
 
 NAME, DOMAIN = "signer.pe.paranal.example", "pe.paranal.example"

@@ -31,7 +31,8 @@ from joserfc import jws
 from joserfc.jwk import OctKey
 
 from paranal.messages import Refusal
-from paranal.pki import CertificateAuthority, certificates, peers
+from paranal.pki import certificates, peers
+from paranal.pki.authority import CertificateAuthority
 from paranal.pki.profiles import PROFILES
 from paranal.signing import envelope
 from paranal.signing.envelope import Opened, Sender, Signer

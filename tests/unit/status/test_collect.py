@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from paranal.status import certificates, charon, exchange, firewall, journal, line, services
-from paranal.status.bounded import Unreadable, collect, output
-from paranal.status.facts import Charon, Direction, Facts, Ike, LineCheck, Unseen, directions
+from paranal.status.bounded import Unreadable, Unseen, collect, output
+from paranal.status.facts import Charon, Direction, Facts, Ike, LineCheck, directions
 from paranal.tunnels.charon import CharonError
 
 NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gw.pe.paranal.example")])

@@ -13,6 +13,7 @@ import pytest
 from paranal.agreement.suspension import Suspension, Suspensions
 from paranal.control.notice import Closed, Heard, Notice, Window
 from paranal.messages import catalogue
+from paranal.status.bounded import Unseen
 from paranal.status.diagnose import diagnose, exit_code, warnings
 from paranal.status.facts import (
     Certificate,
@@ -23,7 +24,6 @@ from paranal.status.facts import (
     LineCheck,
     Reach,
     Services,
-    Unseen,
 )
 from paranal.status.verdict import DirectionStatus, PairStatus, Side, State
 from paranal.tunnels.charon import IkeSa

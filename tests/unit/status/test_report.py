@@ -13,6 +13,7 @@ import pytest
 
 from paranal.messages import Refusal
 from paranal.status import cli, probe, report
+from paranal.status.bounded import Unseen
 from paranal.status.diagnose import diagnose, warnings
 from paranal.status.facts import (
     Charon,
@@ -21,7 +22,6 @@ from paranal.status.facts import (
     Ike,
     LineCheck,
     Reach,
-    Unseen,
     directions,
 )
 from paranal.status.verdict import Side, State
