@@ -14,13 +14,18 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @cache
-def document(name: str) -> Agreement:
+def _read(name: str) -> Agreement:
     return load(REPOSITORY / "agreement" / f"{name}.yml")
 
 
+def document(name: str) -> Agreement:
+    """Return an agreement, a copy: what a test changes in it is not the next one's."""
+    return deepcopy(_read(name))
+
+
 def view(code: str, agreement: str = "pacific-alliance") -> dict[str, Any]:
-    """Return a member's view, a copy: what a test changes in it is not the next one's agreement."""
-    return deepcopy(member_view(document(agreement), code))
+    """Return a member's view, its own too."""
+    return member_view(document(agreement), code)
 
 
 def rooted(found: dict[str, Any], published: Path) -> dict[str, Any]:
