@@ -41,6 +41,7 @@ DEPENDS = (
 
 RECOMMENDS = (
     "python3-asyncpg",
+    "python3-httptools",
     "python3-joserfc",
     "python3-rich",
     "python3-starlette",

@@ -31,9 +31,9 @@ PACKAGES = (
     *("strongswan", "charon-systemd", "strongswan-swanctl", "libcharon-extra-plugins"),
     *("libstrongswan-standard-plugins", "libstrongswan-extra-plugins"),
     *("postgresql-17", "haproxy"),
-    *("python3", "python3-asyncpg", "python3-cryptography", "python3-httpx", "python3-jinja2"),
-    *("python3-joserfc", "python3-jsonschema", "python3-msgspec", "python3-rapidfuzz"),
-    "python3-rich",
+    *("python3", "python3-asyncpg", "python3-cryptography", "python3-httptools"),
+    *("python3-httpx", "python3-jinja2", "python3-joserfc", "python3-jsonschema"),
+    *("python3-msgspec", "python3-rapidfuzz", "python3-rich"),
     *("python3-starlette", "python3-uvicorn", "python3-uvloop", "python3-yaml"),
 )
 HOOKS = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import lru_cache
 
 from cryptography import x509
 
@@ -19,6 +20,9 @@ from paranal.serving.view import Peer, View
 CERTIFICATE = "x-paranal-certificate"
 SERVER_NAME = "x-paranal-server-name"
 SOURCE = "x-paranal-source"
+
+CALLERS = 256
+"""Of so many callers' certificates the names are remembered."""
 
 STRANGER = {"operational": "PAR-0531", "strategic": "PAR-0901"}
 """Channel -> the refusal of a caller whose marks disagree."""
@@ -38,12 +42,18 @@ def calling_peer(headers: Mapping[str, str], view: View, channel: str) -> Peer:
     return peer
 
 
-def names_shown(headers: Mapping[str, str]) -> list[str]:
+def names_shown(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Return the DNS names of the certificate that HAProxy verified; none when there is none."""
+    return _names_in(headers.get(CERTIFICATE, ""))
+
+
+@lru_cache(CALLERS)
+def _names_in(text: str) -> tuple[str, ...]:
+    """Read a certificate (DER in base64) once; a caller shows the same one with each question."""
     try:
-        der = base64.b64decode(headers.get(CERTIFICATE, ""), validate=True)
+        der = base64.b64decode(text, validate=True)
         certificate = x509.load_der_x509_certificate(der)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except (*MALFORMED, x509.ExtensionNotFound):
-        return []
-    return names.value.get_values_for_type(x509.DNSName)
+        return ()
+    return tuple(names.value.get_values_for_type(x509.DNSName))

@@ -37,6 +37,7 @@ def serve(app: Starlette, path: Path | None) -> None:
     config = uvicorn.Config(
         app,
         loop="uvloop",
+        http="httptools",
         access_log=False,
         log_level="warning",
         server_header=False,
