@@ -7,7 +7,7 @@ the country's domain, a wrong passphrase) is refused before the node makes a key
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(
         {
             *("leaves", "authority", "passphrase_file", "published", "renew_at_fraction", "root"),
-            *("leaf_minutes", "issued_before", "rotate", "prove", "issue_next"),
+            *("leaf_minutes", "issued_before", "rotate", "prove", "at_once", "issue_next"),
         }
     )
 
@@ -85,9 +85,7 @@ class ActionModule(ActionBase):
         published, secret = Path(arguments["published"]), Path(arguments["passphrase_file"])
         here = [CertificateAuthority(one) for one in directories(Path(arguments["authority"]))]
         view = (variables.get("node_session") or {}).get("view", {})
-        is_asked = boolean(  # type: ignore[no-untyped-call] # Ansible's
-            arguments.get("issue_next", False)
-        )
+        is_asked = self._is_set("issue_next")
         authority = chosen(here, view, held, is_asked, lambda root: self._lacking(view, root))
         for leaf in leaves:
             checked_names(leaf.names, authority.domain, profile_named(leaf.profile))
@@ -103,6 +101,7 @@ class ActionModule(ActionBase):
             if leaf.name not in wanted and needs_repair(leaf, held[leaf.name])
         ]
         removed = sorted(held.keys() - {leaf.name for leaf in leaves})
+        proving = under_way(leaves, wanted, rotations) if self._is_set("at_once") else []
         due = {one.directory: one.due_lists() for one in here}
         issued: dict[str, Issued] = {}
         report: dict[str, Any] = {}
@@ -131,9 +130,12 @@ class ActionModule(ActionBase):
             if wanted or repaired or removed or probe.get("owed"):
                 install = [installable(leaf, issued[leaf.name]) for leaf, _ in wanted.values()]
                 install += [leaf.as_request() for leaf in repaired]
-                report = self._call("install", install, variables, remove=removed)
+                too = [leaf.as_request() for leaf in proving]
+                report = self._call("install", install, variables, remove=removed, prove_too=too)
+            elif proving:
+                report = self._call("prove", proving, variables)
         lists = sorted({name for names in due.values() for name in names})
-        changed = bool(wanted or repaired or removed or lists or published_files)
+        changed = bool(wanted or repaired or removed or lists or published_files or proving)
         return {
             "changed": changed or bool(report.get("changed")),
             "issued": [told(leaf, why, issued.get(leaf.name)) for leaf, why in wanted.values()],
@@ -142,6 +144,7 @@ class ActionModule(ActionBase):
             "lists": lists,
             "published": sorted(set(published_files)),
             "paths": report.get("paths", []),
+            "retired": report.get("retired", []),
             "diff": diffs(wanted.values(), removed, held, issued),
         }
 
@@ -172,27 +175,29 @@ class ActionModule(ActionBase):
         """Take to its end what the probe of this run, or an issuance of it, left under way."""
         probe = variables["node_session"]["probe"].get("certificates", {})
         issued = (variables.get("pki_certificates_result") or {}).get("issued", [])
-        names = {entry["name"] for entry in issued}
-        names |= {name for name, each in probe.get("rotations", {}).items() if wants_proof(each)}
         leaves = [declared_leaf(item) for item in self._task.args["leaves"]]
-        mine = [leaf for leaf in leaves if leaf.name in names]
+        names = {entry["name"] for entry in issued}
+        mine = under_way(leaves, names, probe.get("rotations", {}))
         if not mine or self._task.check_mode:
             return {"changed": bool(mine), "retired": []}
         answer = self._call("prove", mine, variables)
         return {"changed": answer["changed"], "retired": answer["retired"]}
+
+    def _is_set(self, option: str) -> bool:
+        return bool(boolean(self._task.args.get(option, False)))  # type: ignore[no-untyped-call] # Ansible's
 
     def _call(
         self,
         phase: str,
         leaves: Iterable[Leaf | dict[str, Any]],
         variables: dict[str, Any],
-        remove: list[str] | None = None,
+        **more: list[Any],
     ) -> dict[str, Any]:
         """Run the module once; refuse in the catalogue's words what it refused."""
         arguments = {
             "phase": phase,
             "leaves": [x.as_request() if isinstance(x, Leaf) else x for x in leaves],
-            "remove": remove or [],
+            **more,
             "session": variables["node_session"]["session"]["id"],
             "root": self._task.args.get("root", "/"),
         }
@@ -250,6 +255,13 @@ def wanted_leaves(
         if reason:
             found[leaf.name] = (leaf, reason)
     return found
+
+
+def under_way(
+    leaves: Iterable[Leaf], issued: Container[str], rotations: Mapping[str, Mapping[str, str]]
+) -> list[Leaf]:
+    """Return the leaves whose new pair this run issues, or whose rotation an earlier one left."""
+    return [leaf for leaf in leaves if leaf.name in issued or wants_proof(rotations.get(leaf.name))]
 
 
 def chosen(

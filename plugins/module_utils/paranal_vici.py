@@ -13,7 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .paranal_leaves import read_trust
-from .paranal_node import Node
+from .paranal_node import Node, Refused, note_change
+
+TAKE_UP_SECONDS = 20
+"""How long the pairs may take to authenticate anew, as role ``ipsec`` waits."""
 
 ABSENT = "paranal.deb is not installed yet"
 
@@ -38,6 +41,37 @@ def data_planes(node: Node) -> list[str]:
     offered = {"userspace": node.real("/dev/net/tun").exists()}
     offered["kernel"] = any(path.exists() and "esp4" in path.read_text() for path in known)
     return sorted(name for name, there in offered.items() if there)
+
+
+def take_up_credentials(node: Node) -> None:
+    """Have charon read the credentials that changed, and the pairs they concern authenticate anew.
+
+    By what it holds, not by a declaration: a rotation changes no connection. Nothing is done where
+    it has read them (role ``ipsec`` did). Raises PAR-0702 to PAR-0704.
+    """
+    from paranal.messages import Refusal
+    from paranal.tunnels.charon import Charon, CharonError
+    from paranal.tunnels.reconcile import reconcile, swanctl_load_credentials
+    from paranal.tunnels.record import Paths, read_record
+
+    paths = Paths(node.real("/etc/swanctl"), node.state)
+    try:
+        with paths.alone(wait=True), Charon() as charon:
+            record = read_record(paths)
+            held = [one for name, one in record.held.items() if name not in record.superseded]
+            done = reconcile(
+                charon,
+                held,
+                paths,
+                {},
+                wait_seconds=TAKE_UP_SECONDS,
+                load_credentials=swanctl_load_credentials,
+            )
+    except Refusal as refusal:
+        raise Refused(refusal.code, **refusal.params) from refusal
+    except CharonError as error:
+        raise Refused("PAR-0704", reason=str(error)) from error
+    note_change(node, "ipsec", [f"{step.action} {step.name}" for step in done.plan.steps])
 
 
 def ike_proof(node: Node) -> Callable[[Any], str]:

@@ -79,6 +79,16 @@ options:
       leaf is the one that is sent, and that nothing of the old pair is left.
     type: bool
     default: false
+  at_once:
+    description: Take every rotation under way to its end in the run that installs, instead of by a
+      task with O(prove) - where all that sends the leaves runs already (rotate_certificates.yml).
+    type: bool
+    default: false
+  prove_too:
+    description: Leaves to prove once all is installed, filled in by the action plugin.
+    type: list
+    elements: dict
+    default: []
   phase:
     description: Which of the module runs this is, filled in by the action plugin.
     type: str
@@ -123,8 +133,8 @@ repaired: {type: list, returned: always, description: "Leaves whose modes were p
 lists: {type: list, returned: always, description: "The revocation lists signed: root, issuing."}
 published: {type: list, returned: always, description: "The published files that changed."}
 paths: {type: list, returned: always, description: "The files on the node that changed."}
-retired: {type: list, returned: with prove, description: "One {name, serial, replaces} for each
-    rotation that came to its end."}
+retired: {type: list, returned: always, description: "One {name, serial, replaces} for each
+    rotation that came to its end in this task."}
 """
 
 from pathlib import Path
@@ -145,21 +155,31 @@ else:
 
 
 def perform(node: Node, params: dict[str, Any]) -> dict[str, Any]:
-    """Do one phase: ``request`` answers ``{"requests"}``, ``install`` ``{"changed", "paths"}``.
+    """Do one phase: ``request`` answers ``{"changed", "requests"}``.
 
-    ``prove`` answers ``{"changed", "retired"}``.
+    The others answer ``{"changed", "paths", "retired"}``.
     """
-    if params["phase"] == "prove":
-        retired = [
-            done
-            for leaf in params["leaves"]
-            for done in prove(node, [leaf], {leaf["proof"]["by"]: proof_of(node, leaf)})
-        ]
-        return {"changed": bool(retired), "retired": retired}
     if params["phase"] == "request":
         return {"changed": False, "requests": make_requests(node, params["leaves"])}
-    paths = Installation(node).apply(params["leaves"], params["remove"])
-    return {"changed": bool(paths), "paths": paths}
+    paths, to_prove = [], params["leaves"]
+    if params["phase"] == "install":
+        paths = Installation(node).apply(params["leaves"], params["remove"])
+        to_prove = params["prove_too"]
+    retired = taken_to_the_end(node, to_prove)
+    return {"changed": bool(paths or retired), "paths": paths, "retired": retired}
+
+
+def taken_to_the_end(node: Node, leaves: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Have charon take up its leaf, see that each is the one that is sent, and retire the old."""
+    if any(leaf["proof"]["by"] == "ike" for leaf in leaves):
+        from ..module_utils.paranal_vici import take_up_credentials  # noqa: TID252
+
+        take_up_credentials(node)
+    return [
+        done
+        for leaf in leaves
+        for done in prove(node, [leaf], {leaf["proof"]["by"]: proof_of(node, leaf)})
+    ]
 
 
 def proof_of(node: Node, leaf: dict[str, Any]) -> Proof:
@@ -183,6 +203,7 @@ def main() -> NoReturn:
             "phase": {"type": "str", "required": True, "choices": ["request", "install", "prove"]},
             "leaves": {"type": "list", "elements": "dict", "required": True},
             "remove": {"type": "list", "elements": "str", "default": []},
+            "prove_too": {"type": "list", "elements": "dict", "default": []},
             "session": {"type": "str", "default": ""},
             "root": {"type": "path", "default": "/"},
         },

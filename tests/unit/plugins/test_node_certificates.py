@@ -630,6 +630,58 @@ def test_a_rotation_asked_for_again_with_the_same_moment_changes_nothing(pe: Cou
     assert proven(pe) == []
 
 
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let charon and every listener be ones that send what is installed; return who was asked."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "plugins.module_utils.paranal_vici.take_up_credentials", lambda _: asked.append("charon")
+    )
+
+    def proof_of(_: Node, leaf: Declared) -> Proof:
+        asked.append(leaf["name"])
+        return lambda _: ""
+
+    monkeypatch.setattr("plugins.modules.node_certificates.proof_of", proof_of)
+    return asked
+
+
+PROVABLE = ({**IKE, "proof": {"by": "ike"}}, {**TLS, "proof": {"by": "file"}})
+
+
+@pytest.mark.req("D3")
+def test_a_rotation_at_once_ends_in_the_module_run_that_installs(
+    pe: Country, sent: list[str]
+) -> None:
+    moment = aged(pe)
+    pe.crossed.clear()
+    result = pe.converge(*PROVABLE, issued_before=moment, at_once=True)
+    assert (issued_names(result), [one["name"] for one in result["retired"]]) == (BOTH, BOTH)
+    assert (len(pe.crossed), sent) == (2, ["charon", *BOTH])
+    assert pe.probe()["rotations"] == {}
+    again = pe.converge(*PROVABLE, issued_before=moment, at_once=True)
+    assert (again["changed"], len(pe.crossed)) == (False, 2)
+
+
+@pytest.mark.req("D3")
+def test_at_once_takes_up_what_an_earlier_run_left(pe: Country, sent: list[str]) -> None:
+    moment = aged(pe)
+    pe.converge(*PROVABLE, issued_before=moment)
+    assert sent == [], "without it, another task proves"
+    pe.crossed.clear()
+    assert pe.converge(*PROVABLE, issued_before=moment, at_once=True, check=True)["changed"]
+    assert pe.crossed == []
+    left = pe.converge(*PROVABLE, issued_before=moment, at_once=True)
+    assert (left["changed"], [one["name"] for one in left["retired"]]) == (True, BOTH)
+    assert (len(pe.crossed), sent) == (1, ["charon", *BOTH])
+
+
+def test_at_once_asks_charon_only_for_the_leaf_that_it_sends(pe: Country, sent: list[str]) -> None:
+    moment = aged(pe)
+    pe.converge(*PROVABLE, issued_before=moment, at_once=True, rotate="operational")
+    assert sent == ["operational"]
+
+
 def test_only_the_leaves_that_are_named_are_rotated(pe: Country) -> None:
     moment = aged(pe)
     assert issued_names(pe.converge(IKE, TLS, issued_before=moment, rotate="ike")) == ["ike"]
