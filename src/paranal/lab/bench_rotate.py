@@ -30,7 +30,7 @@ from paranal.lab.relay import Impairment
 RATE = 50.0
 IDLE_SECONDS = 20.0
 SETTLE_SECONDS = 6.0
-"""So long four posts take to start and to make a connection for each direction, and a while more."""
+"""So long four posts take to start and to make a connection for each direction, and more."""
 AFTER_SECONDS = 3.0
 DEADLINE_SECONDS = 5.0
 WITHIN_SECONDS, P99_TIMES = 20, 2
