@@ -27,6 +27,10 @@ STAGES = {
 """Where the run is killed -> what is then seen on the node, looked for without a pause."""
 
 
+FREEZE = "/sys/fs/cgroup/system.slice/ssh.service/cgroup.freeze"
+"""Stops all that came to a node by ssh."""
+
+
 def kill_when(running: subprocess.Popen[bytes], seen: Callable[[], object]) -> None:
     """End a run's controller once ``seen`` returns; it must not have come to its end before."""
     try:
@@ -43,9 +47,12 @@ def wait_for(lab: Lab, member: str, sign: str, pause: str = ":") -> None:
 
 
 def cut_power_when(lab: Lab, member: str, sign: str, playbook: str, *options: str) -> Host:
-    """Cut a gateway's power at a sign of a run on it; return the node as it came back."""
+    """Cut a gateway's power at a sign of a run on it; return the node as it came back.
+
+    The run's module stands still from the sign until the cut, which takes a second to come.
+    """
     with begin(lab, playbook, ["--limit", member, *options]) as running:
-        wait_for(lab, member, sign)
+        wait_for(lab, member, f"{sign} && echo 1 > {FREEZE}")
         raising.reboot(lab, member, hard=True)
         assert running.wait(WITHIN_SECONDS) != 0, "the run was over before the gateway died"
     return connect(lab, member)
