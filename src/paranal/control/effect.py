@@ -103,29 +103,33 @@ def _in_charon(
         if identity is None:
             return
         mine = [sa for sa in daemon.ike_sas() if sa.remote_id == identity]
-        leaves = leaves_of(identity, daemon.certificates())
+        known = certificates_in(daemon.certificates())
+        leaves = {one.serial_number for one in known if identity in names_of(one)}
+        # charon remembers 32 certificates and lists, and forgets any of them for the next one, also
+        # the leaf of a tunnel that is up: one that it does not know may be that one.
+        unknown = serials - {one.serial_number for one in known}
         if news.authority.is_withdrawn or (
             leaves & serials and leaves <= lists.revoked(news.authority)
         ):
             for sa in mine:
                 daemon.end_ike(sa.unique_id, LEAVE_SECONDS)
-        elif serials and (leaves & serials or not leaves):
+        elif leaves & serials or unknown:
             _doubted(daemon, mine)
         # A peer that was being checked meanwhile has left a copy of the old list again.
         daemon.forget_checked_lists()
 
 
-def leaves_of(identity: str, held: Iterable[Mapping[str, Any]]) -> frozenset[int]:
-    """Return the serials of the certificates of one name that charon has met."""
-    found = set()
+def certificates_in(held: Iterable[Mapping[str, Any]]) -> list[x509.Certificate]:
+    """Return the certificates that charon remembers and that can be read, names and all."""
+    found = []
     for entry in held:
         try:
             certificate = x509.load_der_x509_certificate(entry["data"])
-            if identity in names_of(certificate):
-                found.add(certificate.serial_number)
+            names_of(certificate)
         except MALFORMED:
             continue
-    return frozenset(found)
+        found.append(certificate)
+    return found
 
 
 def _doubted(daemon: Daemon, sas: list[IkeSa]) -> None:

@@ -300,7 +300,12 @@ def test_a_revoked_client_is_cut_off_also_on_the_connection_that_it_kept(
         judged("client", ended(), note)
     pe.run("rm --force %s", old)
     assert others(nodes) == untouched
-    assert {code: spis(nodes[code], REVOKED) for code in PEERS} == tunnels, "IKE is not its matter"
+    # charon may have forgotten the tunnel's leaf, so it is asked for it; nobody is cut off by that.
+    assert eventually(partial(whole, nodes), BACK_SECONDS)
+    for code, before in tunnels.items():
+        now = spis(nodes[code], REVOKED)
+        assert now.keys() == before.keys()
+        assert set(now.values()).isdisjoint(before.values())
     assert all(answered_by_the_revoked(lab, code) for code in PEERS)
     assert ask_from_border(lab, REVOKED, PEERS, CLEAN)["outcome"] == "OK"
 

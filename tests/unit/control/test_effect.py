@@ -140,12 +140,25 @@ def test_a_gateway_that_was_revoked_before_is_not_asked_again_what_it_has_left(
     assert daemon.asked == ["end 1"]
 
 
-def test_a_gateway_whose_leaf_is_not_on_the_list_keeps_its_tunnel(node: Holding) -> None:
+@pytest.mark.parametrize(
+    ("renews", "asked"),
+    [(True, ["reauthenticate 1"]), (False, ["reauthenticate 1", "end 1"])],
+)
+def test_a_revoked_leaf_that_charon_forgot_may_be_the_tunnels(
+    node: Holding, renews: bool, asked: list[str]
+) -> None:
     (_, leaf), (other, _) = issued(node), issued(node)
-    daemon = Daemon([leaf])
+    daemon = Daemon([leaf], renews=renews)
     effect.take_effect(
         revoked(node, other), frozenset({other}), GATEWAY, daemon.here, Proxy(PATH).ask
     )
+    assert daemon.asked == asked
+
+
+def test_a_list_that_adds_nothing_asks_no_tunnel(node: Holding) -> None:
+    (old, first), (_, second) = issued(node), issued(node)
+    daemon = Daemon([first, second])
+    effect.take_effect(revoked(node, old), frozenset(), GATEWAY, daemon.here, Proxy(PATH).ask)
     assert daemon.asked == []
 
 
